@@ -1,0 +1,1 @@
+"""Signal code that runs on the gateway and on the server alike."""
