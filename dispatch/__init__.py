@@ -1,0 +1,1 @@
+"""From an alarm condition to a human being at the door: incidents, escalation, messages, carriers."""

@@ -1,0 +1,149 @@
+"""The closed sets that escalation writes and messages words: log codes, message keys, reasons."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Log(StrEnum):
+    """What a line of an incident's timeline says; ``messages.log_text`` words each of them."""
+
+    OPENED = "opened"
+    NEW_EVIDENCE = "new_evidence"
+    EVIDENCE_AGAIN = "evidence_again"
+    EVIDENCE_ENDED = "evidence_ended"
+    PRIORITY_RAISED = "priority_raised"
+    CHECK_STARTED = "check_started"
+    ASKED = "asked"
+    PICKED_UP = "picked_up"
+    RETURNED_CALL = "returned_call"
+    ASK_CALL_ENDED = "ask_call_ended"
+    CHECK_ENDED = "check_ended"
+    ANSWERED_FINE = "answered_fine"
+    ANSWERED_HELP = "answered_help"
+    ANSWERED_DURESS = "answered_duress"
+    FINE_NOT_BELIEVED = "fine_not_believed"
+    LATE_FINE = "late_fine"
+    LATE_HELP = "late_help"
+    CONFIRMED = "confirmed"
+    CANCELLED_BY_PATIENT = "cancelled_by_patient"
+    REOPENED = "reopened"
+    CONTACT_RUNG = "contact_rung"
+    CONTACT_CALL_ENDED = "contact_call_ended"
+    CONTACT_NO_KEY = "contact_no_key"
+    CONTACT_DECLINED = "contact_declined"
+    WRONG_NUMBER = "wrong_number"
+    ROUND_ENDED = "round_ended"
+    NO_CONTACTS = "no_contacts"
+    DESK_RUNG = "desk_rung"
+    DESK_CALL_ENDED = "desk_call_ended"
+    DESK_NO_KEY = "desk_no_key"
+    ACKNOWLEDGED = "acknowledged"
+    STILL_ON_IT = "still_on_it"
+    ALREADY_TAKEN = "already_taken"
+    NOTHING_TO_TAKE = "nothing_to_take"
+    OTHERS_TOLD = "others_told"
+    OWNER_TOLD = "owner_told"
+    CLAIMED = "claimed"
+    CLAIM_EXPIRED = "claim_expired"
+    RETURNED_TO_QUEUE = "returned_to_queue"
+    REMINDED = "reminded"
+    DISPATCHED = "dispatched"
+    PROGRESSED = "progressed"
+    NOTED = "noted"
+    STOOD_DOWN = "stood_down"
+    CLOSED = "closed"
+    ORPHAN_FOUND = "orphan_found"
+
+
+class Message(StrEnum):
+    """What a step says; ``messages.prompt_for`` and ``messages.text_for`` word each of them."""
+
+    ASK = "ask"
+    CONTACT_MENU = "contact_menu"
+    CONTACT_TEXT = "contact_text"
+    DESK_MENU = "desk_menu"
+    DESK_TECHNICAL = "desk_technical"
+    DESK_REMINDER = "desk_reminder"
+    TAKEN = "taken"
+    HELP_SENT = "help_sent"
+    ALL_CLEAR = "all_clear"
+    NEWS = "news"
+    DESK_NEWS = "desk_news"
+    REMINDER = "reminder"
+
+
+class Why(StrEnum):
+    """Why an incident was confirmed, a check ended or a settling incident reopened."""
+
+    SOS = "sos"
+    CANNOT_BE_ASKED = "cannot_be_asked"
+    OWN_FAULT = "own_fault"
+    FINE = "fine"
+    FINE_NOT_BELIEVED = "fine_not_believed"
+    HELP = "help"
+    NO_KEY = "no_key"
+    DURESS = "duress"
+    UNANSWERED = "unanswered"
+    ACKNOWLEDGED = "acknowledged"
+    HUMAN = "human"
+    WORSE = "worse"
+    STOOD_DOWN = "stood_down"
+    DEVICE_REPORTS_AGAIN = "device_reports_again"
+
+
+class Disbelief(StrEnum):
+    """Why "I am fine" did not end a check."""
+
+    MAY_NOT_CANCEL = "may_not_cancel"
+    SOS = "sos"
+    GRAVE = "grave"
+    NO_VITALS = "no_vitals"
+    STALE_VITALS = "stale_vitals"
+    WORSE = "worse"
+
+
+class CloseReason(StrEnum):
+    TRUE_EMERGENCY = "true_emergency"
+    NEEDED_HELP = "needed_help"
+    FALSE_ALARM_DEVICE = "false_alarm_device"
+    FALSE_ALARM_PERSON = "false_alarm_person"
+    TECHNICAL = "technical"
+    PATIENT_FINE = "patient_fine"
+    DUPLICATE = "duplicate"
+    TEST = "test"
+    DEVICE_REPORTS_AGAIN = "device_reports_again"
+
+
+HUMAN_CLOSE_REASONS: tuple[CloseReason, ...] = tuple(
+    reason for reason in CloseReason if reason is not CloseReason.DEVICE_REPORTS_AGAIN
+)
+"""What a person may choose from; the rest is the engine's own."""
+
+
+class Outcome(StrEnum):
+    """How a call ended without a key."""
+
+    BUSY = "busy"
+    NO_ANSWER = "no_answer"
+    FAILED = "failed"
+    VOICEMAIL = "voicemail"
+    HUNG_UP = "hung_up"
+
+
+class Role(StrEnum):
+    CAREGIVER = "caregiver"
+    DISPATCHER = "dispatcher"
+    DESK = "desk"
+
+
+class Action(StrEnum):
+    """What a person may do to an incident."""
+
+    CLAIM = "claim"
+    ACKNOWLEDGE = "acknowledge"
+    DISPATCH = "dispatch"
+    PROGRESS = "progress"
+    NOTE = "note"
+    STAND_DOWN = "stand_down"
+    CLOSE = "close"

@@ -1,0 +1,179 @@
+"""A working copy of an incident on which a rule records what it decides."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from dispatch.alarm import Param, Priority
+from dispatch.codes import Log, Message
+from dispatch.incident import (
+    EDGES,
+    UNDER_WAY,
+    Channel,
+    Decision,
+    IllegalMove,
+    Incident,
+    LogEntry,
+    NotificationKind,
+    State,
+    Step,
+    Target,
+    allowed_actions,
+)
+
+SYSTEM = "system"
+PATIENT = "patient"
+DESK = "desk"
+
+
+def who(person_id: UUID | None) -> str:
+    """How a log line names a person; no person is the desk."""
+    return DESK if person_id is None else f"person:{person_id}"
+
+
+def copied(incident: Incident) -> Incident:
+    """An incident that shares nothing mutable with the one given."""
+    ladder = incident.ladder
+    return replace(
+        incident,
+        reasons=[replace(reason) for reason in incident.reasons],
+        times=dict(incident.times),
+        ask=replace(incident.ask),
+        ladder=replace(ladder, declined=list(ladder.declined), retired=list(ladder.retired), rung=list(ladder.rung)),
+        desk=replace(incident.desk),
+    )
+
+
+def refuse(incident: Incident, asked: str) -> IllegalMove:
+    """The sentence that a person gets who asked for something this state does not allow."""
+    allowed = ", ".join(allowed_actions(incident))
+    return IllegalMove(f"incident is {incident.state}: {asked} is not possible; allowed now: {allowed}")
+
+
+class Draft:
+    """An incident being changed at one instant, with the steps and log lines that come of it.
+
+    Parameters
+    ----------
+    incident : Incident
+        As stored; it is copied, never changed.
+    now : datetime
+        Aware UTC; the only clock the rules know.
+    """
+
+    def __init__(self, incident: Incident, now: datetime) -> None:
+        self.incident = copied(incident)
+        self.now = now
+        self.steps: list[Step] = []
+        self.lines: list[LogEntry] = []
+        self.cancel_pages = False
+        self.cancel_asks = False
+        self.retire_number_of: UUID | None = None
+
+    def done(self) -> Decision:
+        return Decision(
+            incident=self.incident,
+            steps=self.steps,
+            log=self.lines,
+            cancel_pages=self.cancel_pages,
+            cancel_asks=self.cancel_asks,
+            retire_number_of=self.retire_number_of,
+        )
+
+    def log(self, what: Log, by: str = SYSTEM, /, **params: Param) -> None:
+        self.lines.append(LogEntry(what=what.value, who=by, params=params))
+
+    def move(self, state: State) -> None:
+        if state not in EDGES[self.incident.state]:
+            raise refuse(self.incident, f"a move to {state}")
+        self.incident.state = state
+
+    def stamp(self, name: str, at: datetime | None = None) -> None:
+        """Set a time once; what happened first stays."""
+        self.incident.times.setdefault(name, at or self.now)
+
+    def after(self, seconds: float) -> datetime:
+        return self.now + timedelta(seconds=seconds)
+
+    def due(self, at: datetime | None) -> bool:
+        return at is not None and at <= self.now
+
+    def raise_priority(self, priority: Priority) -> None:
+        """Priority only ever rises."""
+        if priority.rank > self.incident.priority.rank:
+            self.incident.priority = priority
+            self.log(Log.PRIORITY_RAISED, priority=priority.value)
+
+    def send(
+        self,
+        step: str,
+        target: Target,
+        message: Message,
+        *,
+        kind: NotificationKind,
+        channel: Channel = Channel.VOICE,
+        attempt: int,
+        person_id: UUID | None = None,
+        params: dict[str, Param] | None = None,
+        expires_s: float = 300,
+    ) -> None:
+        policy = self.incident.policy
+        language = next((c.language for c in policy.contacts if c.person_id == person_id), policy.language)
+        self.steps.append(
+            Step(
+                step=step,
+                target=target,
+                person_id=person_id,
+                channel=channel,
+                attempt=attempt,
+                kind=kind,
+                message=message.value,
+                params=params or {},
+                language=language,
+                ring_s=policy.ring_s,
+                # A staffed desk has no voicemail, and detection costs its callee seconds of silence.
+                detect_voicemail=channel is Channel.VOICE and target is not Target.DESK,
+                expires_in=timedelta(seconds=expires_s),
+            )
+        )
+
+
+def held_s(incident: Incident) -> int:
+    """How long whoever holds the incident may go without progress, in seconds."""
+    policy = incident.policy
+    if incident.state in UNDER_WAY:
+        return policy.dispatched_s
+    return policy.acknowledged_s if incident.acknowledged else policy.claim_s
+
+
+def desk_s(incident: Incident) -> int:
+    """Seconds between two calls to the desk; our own faults are not worth one every two minutes."""
+    policy = incident.policy
+    return policy.slow_round_s if incident.desk_only else policy.desk_step_s
+
+
+def in_slow_gap(incident: Incident) -> bool:
+    """Whether the contacts' ladder rests between two slow rounds."""
+    ladder, policy = incident.ladder, incident.policy
+    return ladder.running and ladder.index >= len(policy.contacts) and ladder.round - ladder.base >= policy.rounds
+
+
+def clamp(incident: Incident, now: datetime) -> Incident:
+    """Pull in every due time that lies further off than its own delay (the clock was set back)."""
+    fixed = copied(incident)
+    policy, ladder = fixed.policy, fixed.ladder
+
+    def at_most(at: datetime | None, seconds: float) -> datetime | None:
+        return None if at is None else min(at, now + timedelta(seconds=seconds))
+
+    fixed.ask.due_at = at_most(fixed.ask.due_at, max(policy.ask_attempt_s, policy.ask_talk_s))
+    fixed.ask.ends_at = at_most(fixed.ask.ends_at, max(policy.ask_budget_s, policy.ask_talk_s))
+    ladder.due_at = at_most(ladder.due_at, policy.slow_round_s if in_slow_gap(fixed) else policy.contact_step_s)
+    ladder.round_started_at = at_most(ladder.round_started_at, 0)
+    fixed.desk.due_at = at_most(fixed.desk.due_at, desk_s(fixed))
+    fixed.deadline_at = at_most(fixed.deadline_at, held_s(fixed))
+    fixed.settle_at = at_most(fixed.settle_at, policy.settle_s)
+    return fixed

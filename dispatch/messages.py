@@ -1,0 +1,325 @@
+"""What is said and written, in Korean and English: prompts, texts, reasons and timeline lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from enum import StrEnum
+from string import Formatter
+from typing import Any
+
+from dispatch.alarm import AlarmCondition, Param, Priority
+from dispatch.codes import CloseReason, Log, Message, Role
+from dispatch.incident import LogEntry, State
+from dispatch.messages_terms import (
+    CLOSE_REASONS,
+    DISBELIEFS,
+    LOGS,
+    OUTCOMES,
+    PRIORITIES,
+    ROLES,
+    STATES,
+    WHYS,
+)
+from dispatch.messages_words import REASONS, SAID, TAKEN_BY, TEXTS, UNKNOWN_REASON, VITALS, Pair, Words
+from dispatch.notifier import CallStatus, Prompt
+
+LANGUAGES = ("ko", "en")
+
+UNITS_OF_TIME = (
+    (86_400, {"ko": "{n}일", "en": "{n} day"}),
+    (3_600, {"ko": "{n}시간", "en": "{n} hour"}),
+    (60, {"ko": "{n}분", "en": "{n} minute"}),
+    (1, {"ko": "{n}초", "en": "{n} second"}),
+)
+
+
+LOG_TABLES: dict[str, tuple[Mapping[Any, Pair], ...]] = {
+    "outcome": (OUTCOMES,),
+    "how": (WHYS,),
+    "why": (WHYS,),
+    "reason": (CLOSE_REASONS, DISBELIEFS),
+    "priority": (PRIORITIES,),
+    "role": (ROLES,),
+    "state": (STATES,),
+}
+
+
+class Reply(StrEnum):
+    """What the person hears after a key; a duress key is answered exactly like ``fine``."""
+
+    FINE = "fine"
+    HELP = "help"
+    UNCLEAR = "unclear"
+    FINE_CHECKED = "fine_checked"
+    """Fine was heard, but somebody looks in all the same."""
+    LATE_FINE = "late_fine"
+
+
+def spoken_language(language: str) -> str:
+    """The language we can say it in: Korean where asked for, otherwise English."""
+    return language if language in LANGUAGES else "en"
+
+
+def duration_text(seconds: float, language: str) -> str:
+    """A duration in its largest one or two units; below a minute in seconds."""
+    language = spoken_language(language)
+    left = max(0, round(seconds))
+    if left >= 60:
+        left -= left % 60
+    parts: list[str] = []
+    for size, names in UNITS_OF_TIME:
+        count, left = divmod(left, size)
+        if count or (size == 1 and not parts):
+            plural = "s" if language == "en" and count != 1 else ""
+            parts.append(names[language].format(n=count) + plural)
+    return " ".join(parts[:2])
+
+
+def vital_text(code: str, language: str) -> str:
+    """A vital sign's name; a code without one stands for itself."""
+    names = VITALS.get(code)
+    return code if names is None else names[spoken_language(language)]
+
+
+def _needs(template: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(template) if name}
+
+
+def _worded(words: Words, values: Mapping[str, str]) -> tuple[str, list[str]]:
+    """The fullest sentence whose values are known, and the clauses whose values are."""
+    full = words.full if words.full and _needs(words.full) <= values.keys() else words.plain
+    clauses = [clause.format(**values) for clause in words.clauses if _needs(clause) <= values.keys()]
+    return full.format(**values), clauses
+
+
+def _value(name: str, value: Param, language: str) -> str | None:
+    """How one parameter reads, or None when there is nothing to say."""
+    if value is None or value is False:
+        return None
+    if value is True:
+        return ""
+    if isinstance(value, str):
+        return vital_text(value, language) if name in {"worst", "field", "other_field"} else value
+    if not math.isfinite(value):
+        return None
+    if name.endswith("_s"):
+        return duration_text(abs(value), language)
+    return f"{value:.1f}".rstrip("0").rstrip(".")
+
+
+def _condition_values(condition: AlarmCondition, language: str, now: datetime) -> dict[str, str]:
+    params = dict(condition.params)
+    age = params.get("age_s")
+    if isinstance(age, int | float) and not isinstance(age, bool):
+        params["age_s"] = age + max(0.0, (now - condition.detected_at).total_seconds())
+    late = params.get("late_s")
+    if isinstance(late, int | float) and late <= 60:
+        params["late_s"] = None
+    worded = {name: _value(name, value, language) for name, value in params.items()}
+    return {name: text for name, text in worded.items() if text is not None}
+
+
+def reason_text(condition: AlarmCondition, language: str, now: datetime, *, spoken: bool = False) -> str:
+    """Why this alarm: the sign, its value, what is usual, and how old the measurement is.
+
+    Ages grow with ``now``; pass the time at which an ended condition ended. A missing value leaves
+    its clause out, and an unknown code still says that something needs checking.
+    """
+    language = spoken_language(language)
+    words = REASONS.get(condition.code, UNKNOWN_REASON)[language]
+    sentence, clauses = _worded(words, _condition_values(condition, language, now))
+    if spoken:
+        return f"{sentence}. {', '.join(clauses)}." if clauses else f"{sentence}."
+    return f"{sentence} ({', '.join(clauses)})" if clauses else sentence
+
+
+def _said(
+    key: str,
+    language: str,
+    *more: str,
+    ask: bool = False,
+    turn: int = 1,
+) -> Prompt:
+    language = spoken_language(language)
+    return Prompt(language=language, lines=(*SAID[key][language], *more), ask=ask, turn=turn)
+
+
+def ask_prompt(language: str, turn: int = 1) -> Prompt:
+    """The question to the person, without a name: another may have picked up."""
+    return _said("ask" if turn == 1 else "ask_again", language, ask=True, turn=turn)
+
+
+def band_question(language: str) -> str:
+    """What a wristband shows while it buzzes."""
+    return "괜찮으세요?" if spoken_language(language) == "ko" else "Are you all right?"
+
+
+def ask_reply(language: str, reply: Reply | str) -> Prompt:
+    """What the person hears after a key; "help" says that help is being rung."""
+    return _said(f"reply_{Reply(reply)}", language)
+
+
+def contact_menu(language: str, turn: int = 1) -> Prompt:
+    """3 takes it, 4 passes it on, 9 is a wrong number; no name, vital or address before a key."""
+    return _said("contact_menu" if turn == 1 else "contact_menu_again", language, ask=True, turn=turn)
+
+
+def contact_taken(language: str, patient_name: str, reasons: Iterable[str], address: str | None = None) -> Prompt:
+    """After key 3: the key spoken back, then who it is about, why, and where."""
+    korean = spoken_language(language) == "ko"
+    lines = [f"{patient_name} 님 일입니다." if korean else f"It is about {patient_name}."]
+    lines += [reason if reason.endswith(".") else f"{reason}." for reason in reasons]
+    if address:
+        lines.append(f"주소는 {address}입니다." if korean else f"The address is {address}.")
+    return _said("contact_taken", language, *lines, *SAID["contact_end"][spoken_language(language)])
+
+
+def already_taken(language: str, by: str | None = None) -> Prompt:
+    """Somebody else was first; ``by`` is a name, said only to who pressed a key."""
+    if by is None:
+        return _said("already_taken", language)
+    korean = spoken_language(language) == "ko"
+    line = f"이미 {by} 님이 맡았습니다. 고맙습니다." if korean else f"{by} has already taken it. Thank you."
+    return Prompt(language=spoken_language(language), lines=(line,))
+
+
+def declined(language: str) -> Prompt:
+    """After key 4."""
+    return _said("declined", language)
+
+
+def wrong_number(language: str) -> Prompt:
+    """After key 9."""
+    return _said("wrong_number", language)
+
+
+def no_key(language: str) -> Prompt:
+    """After the menu was heard twice without a key."""
+    return _said("no_key", language)
+
+
+def voicemail_neutral(language: str) -> Prompt:
+    """For a machine: nothing that a stranger may not hear."""
+    return _said("voicemail", language)
+
+
+def desk_menu(language: str, turn: int = 1) -> Prompt:
+    """What the staffed desk hears."""
+    return _said("desk_menu", language, ask=True, turn=turn)
+
+
+def desk_taken(language: str) -> Prompt:
+    """After the desk's key 3."""
+    return _said("desk_taken", language)
+
+
+def desk_no_key(language: str) -> Prompt:
+    """After the desk pressed nothing."""
+    return _said("desk_no_key", language)
+
+
+def nothing_open(language: str) -> Prompt:
+    """A returned call when there is no open incident."""
+    return _said("nothing_open", language)
+
+
+def prompt_for(message: Message | str, language: str, turn: int = 1) -> Prompt:
+    """What a voice step says once somebody picked up.
+
+    Raises ``ValueError`` for a message that is only ever written.
+    """
+    key = Message(message)
+    if key is Message.ASK:
+        return ask_prompt(language, turn)
+    if key is Message.CONTACT_MENU:
+        return contact_menu(language, turn)
+    if key not in SPOKEN:
+        raise ValueError(f"message must be one that is said ({', '.join(sorted(SPOKEN))}), was {key}")
+    return _said(key.value, language, ask=key in {*ANSWERED_BY_DESK, Message.NEWS}, turn=turn)
+
+
+ANSWERED_BY_DESK = frozenset({Message.DESK_MENU, Message.DESK_TECHNICAL})
+SPOKEN = frozenset(Message) - (frozenset(TEXTS) - {Message.NEWS})
+
+
+def text_for(message: Message | str, language: str, params: Mapping[str, Param] | None = None) -> str:
+    """A text message's body: neutral, for a text lies open on a screen.
+
+    Raises ``ValueError`` for a message that is only ever said.
+    """
+    key, language = Message(message), spoken_language(language)
+    if key not in TEXTS:
+        raise ValueError(f"message must be one that is written ({', '.join(sorted(TEXTS))}), was {key}")
+    role = str((params or {}).get("role", ""))
+    if key is Message.TAKEN and role in set(Role):
+        return TAKEN_BY[Role(role)][language]
+    return TEXTS[key][language]
+
+
+def state_text(state: State | str, language: str) -> str:
+    return STATES[State(state)][spoken_language(language)]
+
+
+def priority_text(priority: Priority | str, language: str) -> str:
+    return PRIORITIES[Priority(priority)][spoken_language(language)]
+
+
+def role_text(role: Role | str, language: str) -> str:
+    return ROLES[Role(role)][spoken_language(language)]
+
+
+def close_reason_text(reason: CloseReason | str, language: str) -> str:
+    return CLOSE_REASONS[CloseReason(reason)][spoken_language(language)]
+
+
+def outcome_text(status: CallStatus | str, language: str) -> str:
+    """A call's or text's status, or how a call ended; a carrier's own word stands for itself."""
+    words = OUTCOMES.get(str(status))
+    return str(status) if words is None else words[spoken_language(language)]
+
+
+def who_text(who: str, language: str, name_of: Callable[[str], str]) -> str:
+    """Who did it; ``name_of`` is asked for every ``person:<uuid>``."""
+    korean = spoken_language(language) == "ko"
+    fixed = {
+        "system": "안심" if korean else "Ansim",
+        "patient": "대상자" if korean else "the patient",
+        "desk": "관제센터" if korean else "the control centre",
+    }
+    return fixed.get(who) or name_of(who)
+
+
+LOG_TERMS: dict[str, tuple[dict[str, Pair], ...]] = {
+    name: tuple({str(code): words for code, words in table.items()} for table in tables)
+    for name, tables in LOG_TABLES.items()
+}
+"""Which words a timeline line's parameter is read from."""
+
+
+def log_text(entry: LogEntry, language: str, name_of: Callable[[str], str]) -> str:
+    """One line of the timeline; a code of a later version stands for itself."""
+    language = spoken_language(language)
+    if entry.what not in set(Log):
+        return entry.what
+    values = {"who": who_text(entry.who, language, name_of)}
+    for name, value in entry.params.items():
+        text = _log_value(name, value, language, name_of)
+        if text is not None:
+            values[name] = text
+    return _worded(LOGS[Log(entry.what)][language], values)[0]
+
+
+def _log_value(name: str, value: Param, language: str, name_of: Callable[[str], str]) -> str | None:
+    text = _value(name, value, language)
+    if text is None or not isinstance(value, str):
+        return text
+    if name == "person":
+        return name_of(f"person:{value}")
+    if name == "owner":
+        return who_text(value, language, name_of)
+    if name == "code":
+        return REASONS.get(value, UNKNOWN_REASON)[language].plain
+    found = next((table[value] for table in LOG_TERMS.get(name, ()) if value in table), None)
+    return text if found is None else found[language]

@@ -1,0 +1,377 @@
+"""The Twilio adapter: signatures, words, and what each of the carrier's failures means."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import parse_qsl
+from xml.etree import ElementTree
+
+import pytest
+from twilio.request_validator import RequestValidator
+from werkzeug.datastructures import MultiDict
+
+from dispatch.notifier import (
+    CallRequest,
+    CallStatus,
+    CarrierEvent,
+    CarrierEventKind,
+    Fault,
+    NotificationError,
+    Prompt,
+    TextRequest,
+)
+from dispatch.twilio_notifier import TwilioNotifier
+from service.loopback import LoopbackNetwork, LoopbackServer
+from service.loopback.webhooks import signature
+
+VECTORS = Path(__file__).parents[2] / "../shared/conformance/twilio/signature_vectors.json"
+SID, TOKEN = "AC" + "3" * 32, "a-token-for-tests"
+OURS, MOTHER = "+8221234567", "+821011112222"
+PUBLIC = "https://ansim.example"
+ANSWER = "/v1/telephony/twilio/answer/n1"
+FORM = {
+    "CallSid": "CA1",
+    "CallStatus": "in-progress",
+    "From": OURS,
+    "To": MOTHER,
+    "Direction": "outbound-api",
+}
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    with LoopbackServer(LoopbackNetwork(SID, TOKEN, time_scale=100)) as one:
+        yield one
+
+
+@pytest.fixture
+def notifier(server) -> TwilioNotifier:
+    return TwilioNotifier(SID, TOKEN, OURS, PUBLIC, server.url, timeout_s=1.5)
+
+
+def offline(public: str = PUBLIC) -> TwilioNotifier:
+    return TwilioNotifier(SID, TOKEN, OURS, public)
+
+
+def read(
+    path: str, public: str = PUBLIC, seen_as: str = "http://10.0.0.7:8080", **changes: str
+) -> CarrierEvent:
+    form = {**FORM, **changes}
+    signed = {"X-Twilio-Signature": RequestValidator(TOKEN).compute_signature(public + path, form)}
+    return offline(public).verify_and_parse(seen_as + path, signed, form)
+
+
+def request(to: str = MOTHER) -> CallRequest:
+    return CallRequest(to=to, reference="n1", ring_s=20)
+
+
+def vectors() -> dict:
+    if not VECTORS.exists():
+        pytest.skip("data not present: ../shared/conformance/twilio")
+    return json.loads(VECTORS.read_text())
+
+
+def accepts(token: str, address: str, form: object, given: str) -> bool:
+    """Whether the adapter would let a request to this public address pass its signature check."""
+    scheme, _, rest = address.partition("://")
+    host, _, path = rest.partition("/")
+    notifier = TwilioNotifier(SID, token, OURS, f"{scheme}://{host}")
+    try:
+        notifier.verify_and_parse(f"http://inside/{path}", {"x-twilio-signature": given}, form)  # type: ignore[arg-type]
+    except PermissionError:
+        return False
+    except ValueError:
+        # The vectors' addresses are not ours: past the signature, their path cannot be read.
+        return True
+    return True
+
+
+def test_published_signature_vectors_hold():
+    given = vectors()
+    for case in given["cases"]:
+        form = case.get("params", given["params"])
+        assert accepts(given["auth_token"], case["uri"], form, case["signature"]) is case["valid"], case[
+            "what"
+        ]
+
+
+def test_published_vector_with_repeated_keys_holds():
+    given = vectors()
+    form = MultiDict(parse_qsl(given["repeated_keys"]["form"]))
+    assert accepts(given["auth_token"], given["uri"], form, given["repeated_keys"]["signature"])
+
+
+def test_the_loopback_network_signs_as_the_published_vector_says():
+    given = vectors()
+    plain = given["cases"][0]
+    assert signature(given["auth_token"], plain["uri"], given["params"]) == plain["signature"]
+
+
+def test_a_signature_is_checked_on_the_public_address_whatever_the_host_header_says():
+    event = read(ANSWER, seen_as="http://evil.example")
+    assert (event.kind, event.reference, event.provider_id) == (CarrierEventKind.ANSWERED, "n1", "CA1")
+
+
+def test_a_public_address_with_a_folder_is_checked_with_or_without_it():
+    event = read(ANSWER, public="https://city.example/ansim")
+    assert event.reference == "n1"
+    form = dict(FORM)
+    address = "https://city.example/ansim" + ANSWER
+    signed = {"X-Twilio-Signature": RequestValidator(TOKEN).compute_signature(address, form)}
+    kept = offline("https://city.example/ansim").verify_and_parse(
+        f"http://10.0.0.7/ansim{ANSWER}", signed, form
+    )
+    assert kept.reference == "n1"
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Twilio-Signature": ""}, {"X-Twilio-Signature": "c2lnbmF0dXJl"}])
+def test_a_request_without_the_right_signature_is_forbidden(headers):
+    with pytest.raises(PermissionError):
+        offline().verify_and_parse(PUBLIC + ANSWER, headers, FORM)
+
+
+def test_a_changed_turn_breaks_the_signature():
+    path = "/v1/telephony/twilio/digits/n1?turn=1"
+    signed = {"X-Twilio-Signature": RequestValidator(TOKEN).compute_signature(PUBLIC + path, FORM)}
+    with pytest.raises(PermissionError):
+        offline().verify_and_parse(PUBLIC + path.replace("turn=1", "turn=2"), signed, FORM)
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/telephony/twilio/answer", "/v1/telephony/twilio/incoming/n1", "/elsewhere/n1"]
+)
+def test_a_signed_request_to_an_unknown_place_is_unreadable(path):
+    with pytest.raises(ValueError, match="path must be"):
+        read(path)
+
+
+def test_a_status_nobody_knows_is_unreadable():
+    with pytest.raises(ValueError, match="status must be one of"):
+        read("/v1/telephony/twilio/status/n1", CallStatus="sneezed")
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        ("queued", CallStatus.QUEUED),
+        ("initiated", CallStatus.QUEUED),
+        ("ringing", CallStatus.RINGING),
+        ("in-progress", CallStatus.IN_PROGRESS),
+        ("completed", CallStatus.COMPLETED),
+        ("busy", CallStatus.BUSY),
+        ("no-answer", CallStatus.NO_ANSWER),
+        ("failed", CallStatus.FAILED),
+        ("canceled", CallStatus.CANCELLED),
+    ],
+)
+def test_every_status_of_a_call_is_understood(word, status):
+    event = read("/v1/telephony/twilio/status/n1", CallStatus=word, CallDuration="7", SequenceNumber="3")
+    assert (event.kind, event.status, event.duration_s, event.sequence) == (
+        CarrierEventKind.STATUS,
+        status,
+        7,
+        3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [("sent", CallStatus.SENT), ("delivered", CallStatus.DELIVERED), ("undelivered", CallStatus.UNDELIVERED)],
+)
+def test_every_status_of_a_text_is_understood(word, status):
+    event = read("/v1/telephony/twilio/status/t1", MessageSid="SM1", MessageStatus=word, ErrorCode="30003")
+    assert (event.status, event.provider_id, event.error_code) == (status, "SM1", "30003")
+
+
+@pytest.mark.parametrize(
+    ("who", "voicemail"),
+    [
+        ("machine_start", True),
+        ("machine_end_beep", True),
+        ("fax", True),
+        ("human", False),
+        ("unknown", False),
+    ],
+)
+def test_machines_are_told_from_people(who, voicemail):
+    assert read(ANSWER, AnsweredBy=who).voicemail is voicemail
+
+
+def test_a_key_carries_its_reference_and_turn():
+    event = read("/v1/telephony/twilio/digits/n1?turn=2", Digits="1")
+    assert (event.kind, event.reference, event.digits, event.turn) == (CarrierEventKind.DIGITS, "n1", "1", 2)
+    silent = read("/v1/telephony/twilio/digits/n1?turn=rubbish", Digits="")
+    assert (silent.digits, silent.turn) == ("", 1)
+
+
+def test_a_returned_call_has_no_reference():
+    event = read("/v1/telephony/twilio/incoming", From=MOTHER, To=OURS, CallStatus="ringing")
+    assert (event.kind, event.reference, event.from_number) == (CarrierEventKind.INCOMING, None, MOTHER)
+
+
+def test_a_question_waits_for_one_key_in_korean():
+    words = offline().render(
+        Prompt(language="ko", lines=("안녕하세요 & 반갑습니다",), ask=True, reference="n1", turn=2)
+    )
+    (gather,) = ElementTree.fromstring(words)
+    assert gather.attrib == {
+        "input": "dtmf",
+        "numDigits": "1",
+        "finishOnKey": "",
+        "timeout": "8",
+        "actionOnEmptyResult": "true",
+        "action": f"{PUBLIC}/v1/telephony/twilio/digits/n1?turn=2",
+        "method": "POST",
+    }
+    (say,) = gather
+    assert (say.text, say.attrib) == (
+        "안녕하세요 & 반갑습니다",
+        {"language": "ko-KR", "voice": "Polly.Seoyeon"},
+    )
+
+
+def test_an_english_statement_ends_by_hanging_up():
+    say, hangup = ElementTree.fromstring(offline().render(Prompt(language="en", lines=("Thank you.",))))
+    assert say.attrib == {"language": "en-US", "voice": "Polly.Joanna"}
+    assert hangup.tag == "Hangup"
+
+
+def test_a_question_without_a_reference_is_refused():
+    with pytest.raises(ValueError, match=r"prompt\.reference must be set"):
+        offline().render(Prompt(language="ko", lines=("?",), ask=True))
+
+
+def test_a_bad_number_is_permanent_and_the_numbers_own_fault(notifier):
+    with pytest.raises(NotificationError) as caught:
+        notifier.place_call(request("+15005550001"))
+    error = caught.value
+    assert (error.permanent, error.ambiguous, error.fault, error.code) == (True, False, Fault.NUMBER, "21211")
+    assert "5005550001" not in str(error)
+    assert error.__suppress_context__
+
+
+def test_bad_credentials_are_permanent_and_our_own_fault(server):
+    with pytest.raises(NotificationError) as caught:
+        TwilioNotifier(SID, "wrong", OURS, PUBLIC, server.url).place_call(request())
+    assert (caught.value.permanent, caught.value.fault) == (True, Fault.ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("mode", "permanent", "ambiguous", "fault"),
+    [
+        ("500", False, True, Fault.CARRIER),
+        ("429", False, False, Fault.CARRIER),
+        ("out_of_credit", True, False, Fault.ACCOUNT),
+    ],
+)
+def test_each_refusal_says_whether_trying_again_can_help(server, notifier, mode, permanent, ambiguous, fault):
+    server.network.configure({"fail_next": 1, "fail_mode": mode})
+    with pytest.raises(NotificationError) as caught:
+        notifier.send_text(TextRequest(to=MOTHER, reference="t1", body="x", valid_s=60))
+    assert (caught.value.permanent, caught.value.ambiguous, caught.value.fault) == (
+        permanent,
+        ambiguous,
+        fault,
+    )
+    assert notifier.send_text(TextRequest(to=MOTHER, reference="t1", body="x", valid_s=60)).startswith("SM")
+
+
+def test_a_carrier_that_does_not_answer_is_left_in_time_and_may_have_acted(server, notifier):
+    server.network.configure({"fail_next": 1, "fail_mode": "timeout_acted"})
+    began, since = time.monotonic(), datetime.now(UTC)
+    with pytest.raises(NotificationError) as caught:
+        notifier.place_call(request())
+    assert time.monotonic() - began < 3
+    assert (caught.value.permanent, caught.value.ambiguous) == (False, True)
+    (call,) = server.network.calls()
+    assert notifier.find_call(MOTHER, since) == call.sid
+
+
+def test_after_a_timeout_without_effect_no_call_is_found(server, notifier):
+    server.network.configure({"fail_next": 1, "fail_mode": "timeout"})
+    with pytest.raises(NotificationError):
+        notifier.place_call(request())
+    assert notifier.find_call(MOTHER, datetime.now(UTC) - timedelta(minutes=1)) is None
+
+
+def test_only_calls_since_the_attempt_are_found(server, notifier):
+    sid = notifier.place_call(request())
+    text = notifier.send_text(TextRequest(to=MOTHER, reference="t1", body="x", valid_s=60))
+    ago, ahead = (datetime.now(UTC) + timedelta(minutes=m) for m in (-1, 1))
+    assert notifier.find_call(MOTHER, ago) == sid
+    assert notifier.find_text(MOTHER, ago) == text
+    assert notifier.find_call(MOTHER, ahead) is None
+    assert notifier.find_call("+821099998888", ago) is None
+
+
+def test_a_search_that_is_refused_is_an_error_and_not_an_empty_answer(server):
+    with pytest.raises(NotificationError) as caught:
+        TwilioNotifier(SID, "wrong", OURS, PUBLIC, server.url).find_call(MOTHER, datetime.now(UTC))
+    assert caught.value.permanent
+
+
+def test_a_carrier_that_is_not_there_was_never_reached():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(NotificationError) as caught:
+            TwilioNotifier(SID, TOKEN, OURS, PUBLIC, address).place_call(request())
+    assert (caught.value.permanent, caught.value.ambiguous) == (False, False)
+    assert MOTHER[1:] not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 201 Created\r\nContent-Length: 4\r\n\r\nwhat",
+        b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_ambiguous(answer):
+    with socket.create_server(("127.0.0.1", 0)) as door:
+
+        def reply() -> None:
+            guest, _ = door.accept()
+            with guest:
+                guest.recv(65536)
+                guest.sendall(answer)
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        address = f"http://127.0.0.1:{door.getsockname()[1]}"
+        with pytest.raises(NotificationError) as caught:
+            TwilioNotifier(SID, TOKEN, OURS, PUBLIC, address).place_call(request())
+        thread.join()
+    assert (caught.value.permanent, caught.value.ambiguous) == (False, True)
+
+
+def test_nothing_personal_is_logged_even_when_everything_is(server, notifier, caplog):
+    with caplog.at_level(logging.DEBUG):
+        notifier.place_call(request())
+        notifier.send_text(TextRequest(to=MOTHER, reference="t1", body="어머니 소식", valid_s=60))
+        notifier.find_call(MOTHER, datetime.now(UTC))
+    assert MOTHER[1:] not in caplog.text
+    assert "어머니" not in caplog.text
+    assert TOKEN not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"account_sid": ""}, "account_sid must not be empty"),
+        ({"public_url": "ansim.example"}, "public_url must be an http"),
+        ({"timeout_s": 0}, "timeout_s must be positive"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(changes, words):
+    usual = {"account_sid": SID, "auth_token": TOKEN, "from_number": OURS, "public_url": PUBLIC}
+    with pytest.raises(ValueError, match=words):
+        TwilioNotifier(**{**usual, **changes})
