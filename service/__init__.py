@@ -1,0 +1,1 @@
+"""The service: records, detection, workflows, doors and faces."""
