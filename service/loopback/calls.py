@@ -1,0 +1,180 @@
+"""Calls and texts as the carrier remembers them."""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from service.loopback.phones import Behaviour, Plan
+
+if TYPE_CHECKING:
+    from service.loopback.clockwork import Life
+    from service.loopback.lanes import Lane
+
+ENDED = frozenset({"completed", "busy", "no-answer", "failed", "canceled"})
+CARRIER_EVENTS = frozenset({"initiated", "ringing", "answered", "completed"})
+
+
+def new_sid(prefix: str) -> str:
+    return prefix + secrets.token_hex(16)
+
+
+def now() -> datetime:
+    """The loopback network is a machine of its own: its clock is the wall clock."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class Call:
+    account_sid: str
+    to: str
+    from_: str
+    direction: str
+    plan: Plan
+    url: str | None = None
+    method: str = "POST"
+    twiml: str | None = None
+    status_url: str | None = None
+    status_method: str = "POST"
+    events: frozenset[str] = frozenset({"completed"})
+    ring_timeout_s: int = 60
+    machine_detection: str | None = None
+    sid: str = field(default_factory=lambda: new_sid("CA"))
+    status: str = "queued"
+    times: dict[str, datetime] = field(default_factory=lambda: {"created": now()})
+    answered_by: str | None = None
+    duration_s: int | None = None
+    said: list[dict[str, Any]] = field(default_factory=list)
+    pressed: list[str] = field(default_factory=list)
+    pressed_at: list[str] = field(default_factory=list)
+    menus: int = 0
+    listening: bool = False
+    """A menu is open at this moment."""
+    dialled: list[str] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    callbacks: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[int] = field(default_factory=list)
+    sequence: int = 0
+    picked_up: bool = False
+    keys: deque[str] = field(default_factory=deque)
+    """Keys that a person pressed and no menu has taken yet."""
+    life: Life | None = None
+    lane: Lane | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def reaches(self) -> bool:
+        """It is under way, and not turned back by the network before the telephone."""
+        return not self.ended and self.plan.behaviour not in {Behaviour.BUSY, Behaviour.UNREACHABLE}
+
+    @property
+    def caller_is_phone(self) -> bool:
+        return self.direction == "inbound"
+
+    @property
+    def phone_number(self) -> str:
+        """The telephone at the far end."""
+        return self.from_ if self.caller_is_phone else self.to
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``GET /_calls`` tells."""
+        return {
+            "sid": self.sid,
+            "to": self.to,
+            "from": self.from_,
+            "direction": self.direction,
+            "status": self.status,
+            "answered_by": self.answered_by,
+            "times": {name: stamp(at) for name, at in self.times.items()},
+            "duration_s": self.duration_s,
+            "ring_timeout_s": self.ring_timeout_s,
+            "machine_detection": self.machine_detection,
+            "plan": self.plan.as_json(),
+            "said": list(self.said),
+            "pressed": list(self.pressed),
+            "pressed_at": list(self.pressed_at),
+            "menus": self.menus,
+            "listening": self.listening,
+            "dialled": list(self.dialled),
+            "requests": list(self.requests),
+            "callbacks": list(self.callbacks),
+            "errors": list(self.errors),
+        }
+
+    def webhook_form(self) -> dict[str, str]:
+        """What every webhook about this call says."""
+        form = {
+            "AccountSid": self.account_sid,
+            "ApiVersion": "2010-04-01",
+            "CallSid": self.sid,
+            "CallStatus": self.status,
+            "Called": self.to,
+            "Caller": self.from_,
+            "Direction": self.direction,
+            "From": self.from_,
+            "To": self.to,
+        }
+        if self.answered_by is not None:
+            form["AnsweredBy"] = self.answered_by
+        return form
+
+
+@dataclass
+class Message:
+    account_sid: str
+    to: str
+    from_: str
+    body: str
+    valid_s: int
+    status_url: str | None
+    plan: Plan
+    messaging_service_sid: str | None = None
+    sid: str = field(default_factory=lambda: new_sid("SM"))
+    status: str = "queued"
+    times: dict[str, datetime] = field(default_factory=lambda: {"created": now()})
+    error_code: int | None = None
+    callbacks: list[dict[str, Any]] = field(default_factory=list)
+    lane: Lane | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in {"delivered", "undelivered", "failed"}
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``GET /_messages`` tells."""
+        return {
+            "sid": self.sid,
+            "to": self.to,
+            "from": self.from_,
+            "body": self.body,
+            "status": self.status,
+            "error_code": self.error_code,
+            "validity_period_s": self.valid_s,
+            "times": {name: stamp(at) for name, at in self.times.items()},
+            "callbacks": list(self.callbacks),
+        }
+
+    def webhook_form(self) -> dict[str, str]:
+        form = {
+            "AccountSid": self.account_sid,
+            "ApiVersion": "2010-04-01",
+            "From": self.from_,
+            "MessageSid": self.sid,
+            "MessageStatus": self.status,
+            "SmsSid": self.sid,
+            "SmsStatus": self.status,
+            "To": self.to,
+        }
+        if self.error_code is not None:
+            form["ErrorCode"] = str(self.error_code)
+        return form
+
+
+def stamp(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
