@@ -1,0 +1,1 @@
+"""Tables and every query. Nothing here can open a sealed record."""

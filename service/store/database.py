@@ -1,0 +1,194 @@
+"""Engines, transactions and the committer that groups waiting requests into one durable commit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, insert, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from service.store.tables import Counter, Event, table
+
+_READ = "ansim_read"
+_GROUP_MOST = 64
+_COUNTER, _EVENT = table(Counter), table(Event)
+T = TypeVar("T")
+
+
+@dataclass
+class Tx:
+    """One transaction. Events it emits get their cursors last, so that cursors follow commit order."""
+
+    conn: Connection
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def emit(
+        self,
+        kind: str,
+        *,
+        organisation_id: UUID,
+        at: datetime,
+        patient_id: UUID | None = None,
+        incident_id: UUID | None = None,
+    ) -> None:
+        """Tell the consoles, once this commits."""
+        self.events.append(
+            {
+                "organisation_id": organisation_id,
+                "patient_id": patient_id,
+                "incident_id": incident_id,
+                "kind": kind,
+                "at": at,
+            }
+        )
+
+    def _flush_events(self) -> None:
+        if not self.events:
+            return
+        # The counter's row stays locked until the commit: a later cursor cannot be seen before an earlier.
+        bumped = (
+            update(_COUNTER)
+            .where(_COUNTER.c.name == "event")
+            .values(value=_COUNTER.c.value + len(self.events))
+            .returning(_COUNTER.c.value)
+        )
+        last = self.conn.execute(bumped).scalar_one()
+        first = last - len(self.events) + 1
+        self.conn.execute(insert(_EVENT), [{**e, "cursor": first + i} for i, e in enumerate(self.events)])
+
+
+class Database:
+    """SQLite (WAL, synchronous FULL) or PostgreSQL behind one face."""
+
+    def __init__(self, url: str, *, pool_size: int = 20) -> None:
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite")
+        options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 20, "pool_pre_ping": True}
+        if self.is_sqlite:
+            options["connect_args"] = {"timeout": 30, "check_same_thread": False}
+            options["pool_pre_ping"] = False
+        self.engine: Engine = create_engine(url, **options)
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _sqlite_connect)
+            event.listen(self.engine, "begin", _sqlite_begin)
+        self._reader = self.engine.execution_options(**{_READ: True})
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        """A transaction that may write; committed at the end, rolled back on any error."""
+        with self.engine.connect() as conn, conn.begin():
+            tx = Tx(conn)
+            yield tx
+            tx._flush_events()
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        """A snapshot for reading."""
+        with self._reader.connect() as conn, conn.begin():
+            yield Tx(conn)
+
+    def dispose(self) -> None:
+        self.engine.dispose()
+
+
+def _sqlite_connect(connection: Any, _record: Any) -> None:
+    # The driver's own transaction handling would begin late and deferred; we say BEGIN ourselves.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.close()
+
+
+def _sqlite_begin(conn: Connection) -> None:
+    conn.exec_driver_sql("BEGIN" if conn.get_execution_options().get(_READ) else "BEGIN IMMEDIATE")
+
+
+@dataclass
+class _Job(Generic[T]):
+    work: Callable[[Tx], T]
+    key: bytes
+    done: bool = False
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Committer:
+    """Groups the work of waiting threads into one transaction: one fsync serves them all.
+
+    Whoever gets the turn commits for everybody waiting; the others find their work done. Work must be
+    repeatable: when a group fails, each piece runs again in a transaction of its own.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: list[_Job[Any]] = []
+        self._lock = threading.Lock()
+        self._turn = threading.Lock()
+
+    def run(self, work: Callable[[Tx], Any], *, key: UUID | None = None) -> Any:
+        """Run ``work`` in a transaction and return its result once that is durable.
+
+        ``key`` is the patient whose rows are locked; groups lock in key order, so that two processes
+        cannot wait for each other.
+        """
+        job: _Job[Any] = _Job(work, key.bytes if key else b"")
+        with self._lock:
+            self._waiting.append(job)
+        while not job.done:
+            with self._turn:
+                if job.done:
+                    break
+                with self._lock:
+                    group, self._waiting = self._waiting[:_GROUP_MOST], self._waiting[_GROUP_MOST:]
+                self._commit(group)
+        if job.error is not None:
+            raise job.error
+        return job.result
+
+    def _commit(self, group: list[_Job[Any]]) -> None:
+        group.sort(key=lambda job: job.key)
+        try:
+            with self._database.write() as tx:
+                for job in group:
+                    job.result = job.work(tx)
+            for job in group:
+                job.done = True
+        except BaseException as error:  # noqa: BLE001 - handed to the waiting threads, never swallowed
+            if len(group) == 1 and not _may_pass(error):
+                group[0].error, group[0].done = error, True
+                return
+            for job in group:
+                self._commit_alone(job)
+
+    def _commit_alone(self, job: _Job[Any]) -> None:
+        for attempt in range(3):
+            try:
+                with self._database.write() as tx:
+                    job.result = job.work(tx)
+                job.error = None
+                break
+            except BaseException as error:  # noqa: BLE001 - handed to the waiting thread, never swallowed
+                job.error = error
+                if not _may_pass(error) or attempt == 2:
+                    break
+        job.done = True
+
+
+def _may_pass(error: BaseException) -> bool:
+    """A race with another process (unique key, deadlock, lock): the work, run again, sees the winner."""
+    return isinstance(error, IntegrityError | DBAPIError)
+
+
+def ensure_counter(tx: Tx) -> None:
+    """The event counter exists from the first start on."""
+    if tx.conn.execute(select(_COUNTER.c.value).where(_COUNTER.c.name == "event")).first() is None:
+        tx.conn.execute(insert(_COUNTER).values(name=bindparam("n"), value=0), {"n": "event"})

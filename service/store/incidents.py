@@ -1,0 +1,354 @@
+"""Queries about alarm conditions, incidents, their log, the outbox and the consoles' events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, and_, func, insert, or_, select, update
+
+from service.store.database import Tx
+from service.store.tables import AlarmConditionRow, Counter, Event, IncidentLog, IncidentRow, Notification, table
+
+_CONDITION, _INCIDENT = table(AlarmConditionRow), table(IncidentRow)
+_LOG, _OUTBOX, _EVENT = table(IncidentLog), table(Notification), table(Event)
+_COUNTER = table(Counter)
+
+PENDING, CLAIMED, SENT, ENDED = "pending", "claimed", "sent", "ended"
+CANCELLED, EXPIRED, FAILED = "cancelled", "expired", "failed"
+
+
+def add_condition(tx: Tx, **values: Any) -> None:
+    tx.conn.execute(insert(_CONDITION), values)
+
+
+def open_conditions(tx: Tx, patient_ids: list[UUID]) -> Sequence[Row[Any]]:
+    return tx.conn.execute(
+        select(_CONDITION)
+        .where(_CONDITION.c.patient_id.in_(patient_ids), _CONDITION.c.ended_at.is_(None))
+        .order_by(_CONDITION.c.detected_at)
+    ).all()
+
+
+def conditions_of(tx: Tx, patient_id: UUID, most: int = 200) -> Sequence[Row[Any]]:
+    return tx.conn.execute(
+        select(_CONDITION)
+        .where(_CONDITION.c.patient_id == patient_id)
+        .order_by(_CONDITION.c.detected_at.desc())
+        .limit(most)
+    ).all()
+
+
+def end_conditions(tx: Tx, patient_id: UUID, codes: list[str], now: datetime) -> int:
+    done = tx.conn.execute(
+        update(_CONDITION)
+        .where(
+            _CONDITION.c.patient_id == patient_id,
+            _CONDITION.c.code.in_(codes),
+            _CONDITION.c.ended_at.is_(None),
+        )
+        .values(ended_at=now)
+    )
+    return done.rowcount
+
+
+def lasting_conditions(tx: Tx, closed_before: datetime, most: int = 50) -> Sequence[Row[Any]]:
+    """Open physiological conditions whose case was closed some time ago."""
+    return tx.conn.execute(
+        select(_CONDITION, _INCIDENT.c.closed_at)
+        .join(
+            _INCIDENT,
+            and_(
+                _INCIDENT.c.patient_id == _CONDITION.c.patient_id, _INCIDENT.c.id == _CONDITION.c.incident_id
+            ),
+        )
+        .where(
+            _CONDITION.c.ended_at.is_(None),
+            _CONDITION.c.kind == "physiological",
+            _CONDITION.c.priority.in_(["high", "medium"]),
+            _INCIDENT.c.closed_at <= closed_before,
+        )
+        .limit(most)
+    ).all()
+
+
+def condition_ended(tx: Tx, patient_id: UUID, condition_id: UUID) -> bool:
+    return (
+        tx.conn.execute(
+            select(_CONDITION.c.id).where(
+                _CONDITION.c.patient_id == patient_id,
+                _CONDITION.c.id == condition_id,
+                _CONDITION.c.ended_at.is_(None),
+            )
+        ).first()
+        is None
+    )
+
+
+def incident(tx: Tx, incident_id: UUID) -> Row[Any] | None:
+    return tx.conn.execute(select(_INCIDENT).where(_INCIDENT.c.id == incident_id)).first()
+
+
+def open_incident_of(tx: Tx, patient_id: UUID) -> Row[Any] | None:
+    return tx.conn.execute(
+        select(_INCIDENT)
+        .where(_INCIDENT.c.patient_id == patient_id, _INCIDENT.c.closed_at.is_(None))
+        .order_by(_INCIDENT.c.opened_at.desc())
+        .limit(1)
+    ).first()
+
+
+def open_incidents(tx: Tx, organisation_id: UUID, patient_ids: list[UUID] | None = None) -> Sequence[Row[Any]]:
+    query = select(_INCIDENT).where(
+        _INCIDENT.c.organisation_id == organisation_id, _INCIDENT.c.closed_at.is_(None)
+    )
+    if patient_ids is not None:
+        query = query.where(_INCIDENT.c.patient_id.in_(patient_ids))
+    return tx.conn.execute(query.order_by(_INCIDENT.c.opened_at)).all()
+
+
+def list_incidents(
+    tx: Tx, organisation_id: UUID, *, state: str | None, before: UUID | None, most: int
+) -> Sequence[Row[Any]]:
+    """Newest first; ids are time-ordered, so the cursor is an id."""
+    query = select(_INCIDENT).where(_INCIDENT.c.organisation_id == organisation_id)
+    if state == "open":
+        query = query.where(_INCIDENT.c.closed_at.is_(None))
+    elif state is not None:
+        query = query.where(_INCIDENT.c.state == state)
+    if before is not None:
+        query = query.where(_INCIDENT.c.id < before)
+    return tx.conn.execute(query.order_by(_INCIDENT.c.id.desc()).limit(most)).all()
+
+
+def incidents_of(tx: Tx, patient_id: UUID, most: int = 50) -> Sequence[Row[Any]]:
+    return tx.conn.execute(
+        select(_INCIDENT)
+        .where(_INCIDENT.c.patient_id == patient_id)
+        .order_by(_INCIDENT.c.opened_at.desc())
+        .limit(most)
+    ).all()
+
+
+def due_incidents(tx: Tx, now: datetime, most: int = 200) -> list[tuple[UUID, UUID]]:
+    """(patient, incident) whose next step is due, the most overdue first."""
+    rows = tx.conn.execute(
+        select(_INCIDENT.c.patient_id, _INCIDENT.c.id)
+        .where(_INCIDENT.c.next_step_at <= now)
+        .order_by(_INCIDENT.c.next_step_at)
+        .limit(most)
+    )
+    return [(row.patient_id, row.id) for row in rows]
+
+
+def stray_incidents(tx: Tx, latest: datetime, most: int = 200) -> list[tuple[UUID, UUID]]:
+    """Open incidents without a next step, or with one too far off to be true (a clock jumped)."""
+    rows = tx.conn.execute(
+        select(_INCIDENT.c.patient_id, _INCIDENT.c.id)
+        .where(
+            _INCIDENT.c.closed_at.is_(None),
+            or_(_INCIDENT.c.next_step_at.is_(None), _INCIDENT.c.next_step_at > latest),
+        )
+        .limit(most)
+    )
+    return [(row.patient_id, row.id) for row in rows]
+
+
+def oldest_due_step(tx: Tx) -> datetime | None:
+    return tx.conn.execute(
+        select(_INCIDENT.c.next_step_at)
+        .where(_INCIDENT.c.next_step_at.is_not(None))
+        .order_by(_INCIDENT.c.next_step_at)
+        .limit(1)
+    ).scalar()
+
+
+def count_open(tx: Tx) -> int:
+    return tx.conn.execute(
+        select(func.count()).select_from(_INCIDENT).where(_INCIDENT.c.closed_at.is_(None))
+    ).scalar_one()
+
+
+def count_outbox(tx: Tx) -> int:
+    return tx.conn.execute(
+        select(func.count()).select_from(_OUTBOX).where(_OUTBOX.c.status.in_([PENDING, CLAIMED]))
+    ).scalar_one()
+
+
+def add_incident(tx: Tx, **values: Any) -> None:
+    tx.conn.execute(insert(_INCIDENT), values)
+
+
+def save_incident(tx: Tx, patient_id: UUID, incident_id: UUID, version: int, **values: Any) -> bool:
+    """Compare-and-set: ``version`` is the new one; False when somebody else was faster."""
+    done = tx.conn.execute(
+        update(_INCIDENT)
+        .where(
+            _INCIDENT.c.patient_id == patient_id,
+            _INCIDENT.c.id == incident_id,
+            _INCIDENT.c.version == version - 1,
+        )
+        .values(version=version, **values)
+    )
+    return done.rowcount == 1
+
+
+def put_off(tx: Tx, patient_id: UUID, incident_id: UUID, until: datetime) -> None:
+    """An incident that cannot be opened is looked at again later, and never forgotten."""
+    tx.conn.execute(
+        update(_INCIDENT)
+        .where(_INCIDENT.c.patient_id == patient_id, _INCIDENT.c.id == incident_id)
+        .values(next_step_at=until)
+    )
+
+
+def last_log(tx: Tx, patient_id: UUID, incident_id: UUID) -> tuple[int, bytes]:
+    row = tx.conn.execute(
+        select(_LOG.c.seq, _LOG.c.hash)
+        .where(_LOG.c.patient_id == patient_id, _LOG.c.incident_id == incident_id)
+        .order_by(_LOG.c.seq.desc())
+        .limit(1)
+    ).first()
+    return (row.seq, row.hash) if row else (0, incident_id.bytes)
+
+
+def add_log(tx: Tx, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        tx.conn.execute(insert(_LOG), rows)
+
+
+def log(tx: Tx, patient_id: UUID, incident_id: UUID) -> Sequence[Row[Any]]:
+    return tx.conn.execute(
+        select(_LOG)
+        .where(_LOG.c.patient_id == patient_id, _LOG.c.incident_id == incident_id)
+        .order_by(_LOG.c.seq)
+    ).all()
+
+
+def add_notifications(tx: Tx, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        tx.conn.execute(insert(_OUTBOX), rows)
+
+
+def notification(tx: Tx, notification_id: UUID) -> Row[Any] | None:
+    return tx.conn.execute(select(_OUTBOX).where(_OUTBOX.c.id == notification_id)).first()
+
+
+def notifications_of(tx: Tx, incident_ids: list[UUID]) -> Sequence[Row[Any]]:
+    return tx.conn.execute(
+        select(_OUTBOX).where(_OUTBOX.c.incident_id.in_(incident_ids)).order_by(_OUTBOX.c.created_at, _OUTBOX.c.id)
+    ).all()
+
+
+def next_attempt(tx: Tx, incident_id: UUID, step: str, target_id: UUID, channel: str) -> int:
+    highest = tx.conn.execute(
+        select(func.max(_OUTBOX.c.attempt)).where(
+            _OUTBOX.c.incident_id == incident_id,
+            _OUTBOX.c.step == step,
+            _OUTBOX.c.target_id == target_id,
+            _OUTBOX.c.channel == channel,
+        )
+    ).scalar()
+    return (highest or 0) + 1
+
+
+def cancel_pending(tx: Tx, patient_id: UUID, incident_id: UUID, kinds: list[str], now: datetime) -> int:
+    """What no worker holds yet is not sent any more; what is in flight finishes and is marked."""
+    done = tx.conn.execute(
+        update(_OUTBOX)
+        .where(
+            _OUTBOX.c.patient_id == patient_id,
+            _OUTBOX.c.incident_id == incident_id,
+            _OUTBOX.c.kind.in_(kinds),
+            _OUTBOX.c.status == PENDING,
+        )
+        .values(status=CANCELLED, ended_at=now)
+    )
+    return done.rowcount
+
+
+def expire_notifications(tx: Tx, now: datetime) -> Sequence[Row[Any]]:
+    return tx.conn.execute(
+        update(_OUTBOX)
+        .where(
+            or_(
+                _OUTBOX.c.status == PENDING,
+                and_(_OUTBOX.c.status == CLAIMED, _OUTBOX.c.lease_until <= now),
+            ),
+            _OUTBOX.c.expires_at <= now,
+        )
+        .values(status=EXPIRED, ended_at=now)
+        .returning(_OUTBOX)
+    ).all()
+
+
+def any_expired(tx: Tx, now: datetime) -> bool:
+    return (
+        tx.conn.execute(
+            select(_OUTBOX.c.id)
+            .where(_OUTBOX.c.status.in_([PENDING, CLAIMED]), _OUTBOX.c.expires_at <= now)
+            .limit(1)
+        ).first()
+        is not None
+    )
+
+
+def any_pending(tx: Tx, now: datetime) -> bool:
+    return tx.conn.execute(select(_OUTBOX.c.id).where(_claimable(now)).limit(1)).first() is not None
+
+
+def claim_notifications(
+    tx: Tx, worker: str, now: datetime, lease_until: datetime, most: int = 50
+) -> Sequence[Row[Any]]:
+    """Take what is due, and what a dead worker left behind; nobody else gets it while the lease runs."""
+    chosen = (
+        select(_OUTBOX.c.id)
+        .where(_claimable(now))
+        .order_by(_OUTBOX.c.due_at)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    return tx.conn.execute(
+        update(_OUTBOX)
+        .where(_OUTBOX.c.id.in_(chosen))
+        .values(status=CLAIMED, claimed_by=worker, lease_until=lease_until, tries=_OUTBOX.c.tries + 1)
+        .returning(_OUTBOX)
+    ).all()
+
+
+def _claimable(now: datetime) -> Any:
+    return and_(
+        _OUTBOX.c.due_at <= now,
+        or_(
+            _OUTBOX.c.status == PENDING,
+            and_(_OUTBOX.c.status == CLAIMED, _OUTBOX.c.lease_until <= now),
+        ),
+    )
+
+
+def update_notification(tx: Tx, notification_id: UUID, **values: Any) -> None:
+    tx.conn.execute(update(_OUTBOX).where(_OUTBOX.c.id == notification_id).values(**values))
+
+
+def release_notification(tx: Tx, notification_id: UUID, worker: str, due_at: datetime) -> bool:
+    """Give a claimed message back for another try."""
+    done = tx.conn.execute(
+        update(_OUTBOX)
+        .where(
+            _OUTBOX.c.id == notification_id, _OUTBOX.c.status == CLAIMED, _OUTBOX.c.claimed_by == worker
+        )
+        .values(status=PENDING, due_at=due_at, lease_until=None, claimed_by=None)
+    )
+    return done.rowcount == 1
+
+
+def last_cursor(tx: Tx) -> int:
+    return tx.conn.execute(select(_COUNTER.c.value).where(_COUNTER.c.name == "event")).scalar() or 0
+
+
+def events_after(tx: Tx, cursor: int, most: int = 500) -> Sequence[Row[Any]]:
+    return tx.conn.execute(
+        select(_EVENT).where(_EVENT.c.cursor > cursor).order_by(_EVENT.c.cursor).limit(most)
+    ).all()

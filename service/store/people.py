@@ -1,0 +1,260 @@
+"""Queries about people, what they are for whom, their devices, log-ins and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, delete, func, insert, or_, select, update
+
+from service.store.database import Tx
+from service.store.tables import (
+    Device,
+    EnrolmentCode,
+    Membership,
+    Organisation,
+    Patient,
+    Person,
+    PersonPhone,
+    ServiceKey,
+    Session,
+    Site,
+    table,
+)
+
+_DEVICE = table(Device)
+_ENROLMENT_CODE = table(EnrolmentCode)
+_MEMBERSHIP = table(Membership)
+_ORGANISATION = table(Organisation)
+_PATIENT = table(Patient)
+_PERSON = table(Person)
+_PERSON_PHONE = table(PersonPhone)
+_SERVICE_KEY = table(ServiceKey)
+_SESSION = table(Session)
+_SITE = table(Site)
+
+
+def add_organisation(tx: Tx, **values: Any) -> None:
+    tx.conn.execute(insert(_ORGANISATION).values(**values))
+
+
+def first_organisation(tx: Tx) -> UUID | None:
+    return tx.conn.execute(select(_ORGANISATION.c.id).order_by(_ORGANISATION.c.created_at).limit(1)).scalar()
+
+
+def add_person(tx: Tx, **values: Any) -> None:
+    tx.conn.execute(insert(_PERSON).values(**values))
+
+
+def person(tx: Tx, person_id: UUID) -> Row[Any] | None:
+    return tx.conn.execute(select(_PERSON).where(_PERSON.c.id == person_id)).first()
+
+
+def people(tx: Tx, person_ids: Iterable[UUID]) -> Sequence[Row[Any]]:
+    wanted = list(set(person_ids))
+    if not wanted:
+        return []
+    return tx.conn.execute(select(_PERSON).where(_PERSON.c.id.in_(wanted))).all()
+
+
+def person_by_login(tx: Tx, login_index: bytes) -> Row[Any] | None:
+    return tx.conn.execute(select(_PERSON).where(_PERSON.c.login_index == login_index)).first()
+
+
+def set_language(tx: Tx, person_id: UUID, language: str) -> None:
+    tx.conn.execute(update(_PERSON).where(_PERSON.c.id == person_id).values(language=language))
+
+
+def add_phone(tx: Tx, **values: Any) -> None:
+    tx.conn.execute(insert(_PERSON_PHONE).values(**values))
+
+
+def retired_phones(tx: Tx, person_ids: Iterable[UUID]) -> set[tuple[UUID, bytes]]:
+    """The (person, number index) pairs that somebody said are wrong."""
+    rows = tx.conn.execute(
+        select(_PERSON_PHONE.c.person_id, _PERSON_PHONE.c.phone_index).where(
+            _PERSON_PHONE.c.person_id.in_(list(person_ids)), _PERSON_PHONE.c.retired_at.is_not(None)
+        )
+    )
+    return {(row.person_id, row.phone_index) for row in rows}
+
+
+def retire_phone(tx: Tx, person_id: UUID, phone_index: bytes, at: datetime) -> None:
+    tx.conn.execute(
+        update(_PERSON_PHONE)
+        .where(_PERSON_PHONE.c.person_id == person_id, _PERSON_PHONE.c.phone_index == phone_index)
+        .values(retired_at=at)
+    )
+
+
+def people_with_number(tx: Tx, phone_index: bytes) -> list[UUID]:
+    return list(
+        tx.conn.execute(select(_PERSON_PHONE.c.person_id).where(_PERSON_PHONE.c.phone_index == phone_index)).scalars()
+    )
+
+
+def add_patient(tx: Tx, **values: Any) -> None:
+    tx.conn.execute(insert(_PATIENT).values(**values))
+
+
+def patient(tx: Tx, patient_id: UUID) -> Row[Any] | None:
+    return tx.conn.execute(select(_PATIENT).where(_PATIENT.c.patient_id == patient_id)).first()
+
+
+def lock_patient(tx: Tx, patient_id: UUID) -> Row[Any] | None:
+    """Everything that changes a patient's rows takes this one lock first (SQLite holds the whole file)."""
+    return tx.conn.execute(
+        select(_PATIENT).where(_PATIENT.c.patient_id == patient_id).with_for_update()
+    ).first()
+
+
+def patients(tx: Tx, organisation_id: UUID) -> Sequence[Row[Any]]:
+    return tx.conn.execute(
+        select(_PATIENT).where(_PATIENT.c.organisation_id == organisation_id).order_by(_PATIENT.c.created_at)
+    ).all()
+
+
+def add_membership(tx: Tx, **values: Any) -> None:
+    tx.conn.execute(insert(_MEMBERSHIP).values(**values))
+
+
+def memberships(tx: Tx, person_id: UUID) -> Sequence[Row[Any]]:
+    return tx.conn.execute(
+        select(_MEMBERSHIP).where(_MEMBERSHIP.c.person_id == person_id, _MEMBERSHIP.c.ended_at.is_(None))
+    ).all()
+
+
+def caregivers(tx: Tx, patient_id: UUID) -> Sequence[Row[Any]]:
+    """The patient's contacts, in the order in which they are rung."""
+    return tx.conn.execute(
+        select(_MEMBERSHIP)
+        .where(
+            _MEMBERSHIP.c.patient_id == patient_id,
+            _MEMBERSHIP.c.role == "caregiver",
+            _MEMBERSHIP.c.ended_at.is_(None),
+        )
+        .order_by(_MEMBERSHIP.c.position)
+    ).all()
+
+
+def linked_patients(tx: Tx, person_id: UUID) -> list[UUID]:
+    return list(
+        tx.conn.execute(
+            select(_MEMBERSHIP.c.patient_id)
+            .where(
+                _MEMBERSHIP.c.person_id == person_id,
+                _MEMBERSHIP.c.role == "caregiver",
+                _MEMBERSHIP.c.patient_id.is_not(None),
+                _MEMBERSHIP.c.ended_at.is_(None),
+            )
+            .order_by(_MEMBERSHIP.c.created_at)
+        ).scalars()
+    )
+
+
+def add_code(tx: Tx, **values: Any) -> None:
+    tx.conn.execute(insert(_ENROLMENT_CODE).values(**values))
+
+
+def use_code(tx: Tx, code_hash: bytes, now: datetime) -> Row[Any] | None:
+    """Take a code, once; None when unknown, used or expired."""
+    return tx.conn.execute(
+        update(_ENROLMENT_CODE)
+        .where(
+            _ENROLMENT_CODE.c.code_hash == code_hash,
+            _ENROLMENT_CODE.c.used_at.is_(None),
+            _ENROLMENT_CODE.c.expires_at > now,
+        )
+        .values(used_at=now)
+        .returning(_ENROLMENT_CODE.c.patient_id, _ENROLMENT_CODE.c.organisation_id)
+    ).first()
+
+
+def add_device(tx: Tx, **values: Any) -> None:
+    tx.conn.execute(insert(_DEVICE).values(**values))
+
+
+def device_by_keyid(tx: Tx, keyid: str) -> Row[Any] | None:
+    return tx.conn.execute(select(_DEVICE).where(_DEVICE.c.keyid == keyid)).first()
+
+
+def devices(tx: Tx, patient_ids: Iterable[UUID]) -> Sequence[Row[Any]]:
+    return tx.conn.execute(select(_DEVICE).where(_DEVICE.c.patient_id.in_(list(patient_ids)))).all()
+
+
+def revoke_device(tx: Tx, device_id: UUID, now: datetime) -> bool:
+    done = tx.conn.execute(
+        update(_DEVICE)
+        .where(_DEVICE.c.id == device_id, _DEVICE.c.revoked_at.is_(None))
+        .values(revoked_at=now, silence_due_at=None)
+    )
+    return done.rowcount == 1
+
+
+def device_heard(
+    tx: Tx, patient_id: UUID, device_id: UUID, now: datetime, silence_due_at: datetime
+) -> None:
+    """Something arrived: silence starts counting anew, by our own clock."""
+    tx.conn.execute(
+        update(_DEVICE)
+        .where(_DEVICE.c.patient_id == patient_id, _DEVICE.c.id == device_id)
+        .values(last_received_at=now, silence_due_at=silence_due_at, silent_since=None)
+    )
+
+
+def silent_devices(tx: Tx, now: datetime, most: int = 200) -> Sequence[Row[Any]]:
+    return tx.conn.execute(
+        select(_DEVICE)
+        .where(_DEVICE.c.silence_due_at <= now, _DEVICE.c.revoked_at.is_(None))
+        .order_by(_DEVICE.c.silence_due_at)
+        .limit(most)
+    ).all()
+
+
+def note_silence(
+    tx: Tx, patient_id: UUID, device_id: UUID, *, seen: datetime | None, since: datetime, again: datetime
+) -> bool:
+    """Mark a device silent, unless it reported in the meantime."""
+    unchanged = _DEVICE.c.last_received_at.is_(None) if seen is None else _DEVICE.c.last_received_at == seen
+    done = tx.conn.execute(
+        update(_DEVICE)
+        .where(_DEVICE.c.patient_id == patient_id, _DEVICE.c.id == device_id, unchanged)
+        .values(silent_since=func.coalesce(_DEVICE.c.silent_since, since), silence_due_at=again)
+    )
+    return done.rowcount == 1
+
+
+def add_session(tx: Tx, **values: Any) -> None:
+    tx.conn.execute(insert(_SESSION).values(**values))
+
+
+def session(tx: Tx, token_hash: bytes, now: datetime) -> Row[Any] | None:
+    return tx.conn.execute(
+        select(_SESSION).where(_SESSION.c.token_hash == token_hash, _SESSION.c.expires_at > now)
+    ).first()
+
+
+def end_session(tx: Tx, token_hash: bytes, now: datetime) -> None:
+    tx.conn.execute(delete(_SESSION).where(or_(_SESSION.c.token_hash == token_hash, _SESSION.c.expires_at <= now)))
+
+
+def add_service_key(tx: Tx, **values: Any) -> None:
+    tx.conn.execute(insert(_SERVICE_KEY).values(**values))
+
+
+def service_key(tx: Tx, key_hash: bytes) -> Row[Any] | None:
+    return tx.conn.execute(
+        select(_SERVICE_KEY).where(_SERVICE_KEY.c.key_hash == key_hash, _SERVICE_KEY.c.revoked_at.is_(None))
+    ).first()
+
+
+def site(tx: Tx, name: str) -> Row[Any] | None:
+    return tx.conn.execute(select(_SITE).where(_SITE.c.name == name)).first()
+
+
+def set_site(tx: Tx, name: str, value: str, at: datetime) -> None:
+    done = tx.conn.execute(update(_SITE).where(_SITE.c.name == name).values(value=value, at=at))
+    if done.rowcount == 0:
+        tx.conn.execute(insert(_SITE).values(name=name, value=value, at=at))

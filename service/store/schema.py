@@ -1,0 +1,40 @@
+"""Bringing a database to this version's tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from service.store.database import Database, ensure_counter
+
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
+_ONE_AT_A_TIME = 715_517
+"""Number of the PostgreSQL advisory lock that keeps two starts from migrating at once."""
+
+
+def config(connection: Connection | None = None) -> Config:
+    made = Config()
+    made.set_main_option("script_location", str(MIGRATIONS))
+    made.attributes["connection"] = connection
+    return made
+
+
+def upgrade(database: Database) -> None:
+    """Run what is missing; safe to call at every start, from several processes."""
+    with database.write() as tx:
+        if not database.is_sqlite:
+            tx.conn.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _ONE_AT_A_TIME})
+        command.upgrade(config(tx.conn), "head")
+        ensure_counter(tx)
+
+
+def revision(database: Database) -> tuple[str | None, str | None]:
+    """(what the database has, what this version wants)."""
+    wanted = ScriptDirectory.from_config(config()).get_current_head()
+    with database.read() as tx:
+        return MigrationContext.configure(tx.conn).get_current_revision(), wanted

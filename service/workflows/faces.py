@@ -1,0 +1,513 @@
+"""What the pages show, in the viewer's language; who may see it is decided before it gets here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from math import ceil
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from devices.reading import COLUMNS, INDEX
+from dispatch import messages
+from dispatch.alarm import AlarmCondition, AlarmKind
+from dispatch.codes import HUMAN_CLOSE_REASONS
+from dispatch.incident import Channel, Incident, Target, allowed_actions, progress_states
+from service.detection.limits import HEART_RATE_LOW_BPM, HEART_RATE_MEDIUM_BPM, SPO2_LOW_PCT
+from service.sealing import SealingError
+from service.store import audit
+from service.store import incidents as store
+from service.store import people as people_store
+from service.store.database import Tx
+from service.workflows import cases, people, records, signs
+from service.workflows.house import DESK, House, warn
+from service.workflows.words import relation_text, say, unit_text
+
+CHARTED = ["heart_rate_bpm", "spo2_pct", "respiratory_rate_bpm"]
+LAST_MINUTES = timedelta(minutes=30)
+LAST_HOURS = timedelta(hours=6)
+
+
+def whose(house: House, incident_id: UUID) -> tuple[UUID, UUID, bool]:
+    """(patient, organisation, whether it is open) of an incident; LookupError when there is none."""
+    with house.database.read() as tx:
+        row = store.incident(tx, incident_id)
+    if row is None:
+        raise LookupError(f"no incident {incident_id}")
+    return row.patient_id, row.organisation_id, row.closed_at is None
+
+
+def standing(house: House, patient_id: UUID) -> tuple[UUID, bool]:
+    """(organisation, whether an incident is open) of a patient; LookupError when there is none."""
+    with house.database.read() as tx:
+        row = people_store.patient(tx, patient_id)
+        if row is None:
+            raise LookupError(f"no patient {patient_id}")
+        return row.organisation_id, store.open_incident_of(tx, patient_id) is not None
+
+
+def note_access(
+    house: House,
+    patient_id: UUID,
+    viewer_id: UUID,
+    role: str,
+    purpose: str,
+    incident_id: UUID | None,
+    *,
+    again_after: timedelta,
+) -> None:
+    """Append to the patient's access log, unless this very look was noted a moment ago."""
+    now = house.clock()
+    with house.database.read() as tx:
+        last = audit.last_access(tx, patient_id, viewer_id, purpose, incident_id)
+    if last is not None and now - again_after < last.at <= now and not purpose.startswith("action:"):
+        return
+
+    def work(tx: Tx) -> None:
+        people_store.lock_patient(tx, patient_id)
+        audit.add_access(
+            tx,
+            patient_id=patient_id,
+            at=now,
+            viewer_id=viewer_id,
+            viewer_role=role,
+            purpose=purpose,
+            incident_id=incident_id,
+        )
+
+    house.committer.run(work, key=patient_id)
+
+
+def board(house: House, organisation_id: UUID, viewer_id: UUID, language: str) -> dict[str, Any]:
+    """Open cases, most urgent first; no vitals beyond the reason's sentence."""
+    now = house.clock()
+    with house.database.read() as tx:
+        rows = store.open_incidents(tx, organisation_id)
+        outbox = store.notifications_of(tx, [row.id for row in rows])
+        shown = [
+            _row(house, tx, row, [n for n in outbox if n.incident_id == row.id], viewer_id, language, now)
+            for row in rows
+        ]
+        technical = _technical(house, tx, organisation_id, language, now)
+        cursor = store.last_cursor(tx)
+    rank = {"high": 0, "medium": 1, "low": 2}
+    shown.sort(
+        key=lambda r: (r["settled"], r["acknowledged"], rank[r["priority"]], r["technical"], r["opened_at"])
+    )
+    unclaimed = sum(1 for r in shown if r["owner"] is None and not r["settled"])
+    return {
+        "rows": shown,
+        "technical": technical,
+        "counts": {"open": len(shown), "unclaimed": unclaimed},
+        "cursor": cursor,
+        "now": now,
+    }
+
+
+def _technical(
+    house: House, tx: Tx, organisation_id: UUID, language: str, now: datetime
+) -> list[dict[str, Any]]:
+    """Low-priority conditions: a line, no case."""
+    patients = {row.patient_id: row for row in people_store.patients(tx, organisation_id)}
+    rows = [
+        row
+        for row in store.open_conditions(tx, list(patients))
+        if row.priority == "low" and row.kind == AlarmKind.TECHNICAL
+    ]
+    names = records.names_of(house, tx, {row.patient_id for row in rows}, language)
+    lines = []
+    for row in rows:
+        try:
+            condition = house.unseal(
+                row.patient_id, "alarm_condition", str(row.id), row.sealed, AlarmCondition
+            )
+        except SealingError:
+            continue
+        text = messages.reason_text(condition, language, now)
+        lines.append({"patient": names[row.patient_id], "text": text, "since": row.started_at})
+    return lines
+
+
+def _row(
+    house: House,
+    tx: Tx,
+    row: Row[Any],
+    outbox: list[Row[Any]],
+    viewer_id: UUID,
+    language: str,
+    now: datetime,
+) -> dict[str, Any]:
+    patient = people_store.patient(tx, row.patient_id)
+    profile = people.profiles(house, tx, [row.patient_id]).get(row.patient_id)
+    face: dict[str, Any] = {
+        "id": row.id,
+        "patient": _patient_face(house, patient, profile, language, now),
+        "priority": row.priority,
+        "state": row.state,
+        "state_text": messages.state_text(row.state, language),
+        "technical": row.technical,
+        "settled": row.state in {"cancelled_by_patient", "stood_down", "closed"},
+        "reasons": [],
+        "opened_at": row.opened_at,
+        "owner": None,
+        "mine": row.owner_id == viewer_id,
+        "acknowledged": row.acknowledged,
+        "deadline_at": None,
+        "next_step_text": None,
+        "next_step_at": row.next_step_at,
+        "last_rung": None,
+    }
+    try:
+        case = cases.open_case(house, row)
+    except SealingError as error:
+        warn("record_unreadable", table="incident", record=row.id, why=type(error).__name__)
+        face["reasons"] = [say("why.unreadable", language)]
+        return face
+    ids = {n.target_id for n in outbox} | {c.person_id for c in case.policy.contacts}
+    names = records.names_of(house, tx, ids | ({case.owner_id} if case.owner_id else set()), language)
+    face["reasons"] = [
+        messages.reason_text(r.condition, language, r.ended_at or now)
+        for r in sorted(case.reasons, key=lambda r: -r.condition.priority.rank)
+    ]
+    face["deadline_at"] = case.deadline_at
+    face["next_step_text"] = _next_step(case, names, language)
+    if case.owner_role is not None:
+        name = names[case.owner_id] if case.owner_id else say("desk", language)
+        face["owner"] = {"name": name, "role_text": say(f"role.{case.owner_role}", language)}
+    rung = _rung(outbox, names, row.patient_id, language)
+    face["last_rung"] = rung[-1] if rung else None
+    return face
+
+
+def _patient_face(
+    house: House, patient: Row[Any] | None, profile: people.Profile | None, language: str, now: datetime
+) -> dict[str, Any]:
+    care = _care(house, patient)
+    return {
+        "id": patient.patient_id if patient else None,
+        "name": profile.name if profile else say("unnamed", language),
+        "age": now.year - care.birth_year if care.birth_year else None,
+        "district": care.district,
+        "simulated": bool(patient and patient.is_simulated),
+    }
+
+
+def _care(house: House, patient: Row[Any] | None) -> people.Care:
+    if patient is None:
+        return people.Care()
+    try:
+        return people.open_care(house, patient)
+    except SealingError as error:
+        warn("record_unreadable", table="patient", record=patient.patient_id, why=type(error).__name__)
+        return people.Care()
+
+
+def _next_step(case: Incident, names: dict[UUID, str], language: str) -> str | None:
+    at = case.next_step_at
+    if at is None:
+        return None
+    if at == case.ask.due_at:
+        last = case.ask.attempt >= case.policy.ask_attempts
+        return say("next.ask_end" if last else "next.ask", language)
+    if at == case.ask.ends_at:
+        return say("next.ask_end", language)
+    if at == case.ladder.due_at:
+        left = [
+            c.person_id
+            for i, c in enumerate(case.policy.contacts)
+            if i > case.ladder.index and c.person_id not in {*case.ladder.retired, *case.ladder.declined}
+        ]
+        return say("next.contact", language, name=names[left[0]]) if left else say("next.contacts", language)
+    if at == case.desk.due_at:
+        return say("next.desk", language)
+    return say("next.settle" if at == case.settle_at else "next.deadline", language)
+
+
+def _rung(
+    outbox: Iterable[Row[Any]], names: dict[UUID, str], patient_id: UUID, language: str
+) -> list[dict[str, Any]]:
+    """Every call that went out, with how it ended."""
+    found = []
+    for n in outbox:
+        if n.channel != Channel.VOICE or n.status in {store.CANCELLED, store.PENDING}:
+            continue
+        who = (
+            say("desk", language)
+            if n.target_id == DESK
+            else say("patient", language)
+            if n.target_id == patient_id
+            else names[n.target_id]
+        )
+        found.append({"who": who, "result_text": _result(n, language), "at": n.sent_at or n.created_at})
+    return found
+
+
+def _result(n: Row[Any], language: str) -> str:
+    return messages.outcome_text(n.outcome or n.call_status or "waiting", language)
+
+
+def incident(
+    house: House, incident_id: UUID, viewer_id: UUID, language: str, *, with_vitals: bool
+) -> dict[str, Any]:
+    """The screen-pop: one case with everything a helper needs."""
+    now = house.clock()
+    with house.database.read() as tx:
+        row = store.incident(tx, incident_id)
+        if row is None:
+            raise LookupError(f"no incident {incident_id}")
+        outbox = list(store.notifications_of(tx, [incident_id]))
+        face = _row(house, tx, row, outbox, viewer_id, language, now)
+        face |= {"now": now, "cost": _cost(house, outbox), "external_reference": None, "times": {}}
+        face |= {"actions": [], "progress_states": [], "close_reasons": []}
+        _add_person(house, tx, face, row.patient_id, language)
+        face["timeline"] = [
+            {
+                "at": line.at,
+                "t_s": (line.at - row.opened_at).total_seconds(),
+                "text": line.text,
+                "who_text": "",
+            }
+            for line in records.log_records(house, tx, row, language)
+        ]
+        face |= {"vitals": [], "news2_text": None, "series": []}
+        if with_vitals:
+            seen = signs.look(house, tx, row.patient_id, now)
+            face["vitals"] = vital_faces(seen, language)
+            face["news2_text"] = _news2_text(seen.news2, language)
+            face["series"] = _series(house, tx, row.patient_id, LAST_MINUTES, language, now)
+        try:
+            case = cases.open_case(house, row)
+        except SealingError:
+            return face
+        face["contacts"] = _contacts(house, tx, case, outbox, language)
+        face["times"] = case.times
+        face["external_reference"] = case.external_reference
+        face["actions"] = [action.value for action in allowed_actions(case)]
+        face["progress_states"] = [
+            {"state": s.value, "text": messages.state_text(s, language)} for s in progress_states(case)
+        ]
+        face["close_reasons"] = [
+            {"code": r.value, "text": messages.close_reason_text(r, language)} for r in HUMAN_CLOSE_REASONS
+        ]
+    return face
+
+
+def _add_person(house: House, tx: Tx, face: dict[str, Any], patient_id: UUID, language: str) -> None:
+    care = _care(house, people_store.patient(tx, patient_id))
+    profile = people.profiles(house, tx, [patient_id]).get(patient_id)
+    flags = [say("flag.dementia", language)] if care.dementia else []
+    flags += [] if care.voice_works else [say("flag.voice", language)]
+    face["patient"] |= {
+        "sex_text": say(f"sex.{care.sex}", language) if care.sex else None,
+        "birth_year": care.birth_year,
+        "address": care.address,
+        "access_note": care.access_note,
+        "phones": profile.phones if profile else [],
+        "flags": flags,
+    }
+    face["contacts"] = []
+
+
+def _contacts(
+    house: House, tx: Tx, case: Incident, outbox: list[Row[Any]], language: str
+) -> list[dict[str, Any]]:
+    members = {m.person_id: m for m in people_store.caregivers(tx, case.patient_id)}
+    profiles = people.profiles(house, tx, [c.person_id for c in case.policy.contacts])
+    found = []
+    for contact in case.policy.contacts:
+        calls = [
+            n
+            for n in outbox
+            if n.target_id == contact.person_id
+            and n.channel == Channel.VOICE
+            and n.target == Target.CONTACT
+            and n.status not in {store.CANCELLED, store.PENDING}
+        ]
+        member, profile = members.get(contact.person_id), profiles.get(contact.person_id)
+        last = calls[-1] if calls else None
+        found.append(
+            {
+                "name": profile.name if profile else say("unnamed", language),
+                "relation": relation_text(member.relation, language) if member else "",
+                "phone": profile.phones[0] if profile and profile.phones else None,
+                "result_text": _result(last, language) if last else None,
+                "at": last.sent_at or last.created_at if last else None,
+                "going": case.acknowledged and case.owner_id == contact.person_id,
+            }
+        )
+    return found
+
+
+def _cost(house: House, outbox: list[Row[Any]]) -> dict[str, Any]:
+    """What the carrier charges for this case, by the prices in the settings."""
+    settings = house.settings
+    sent = [n for n in outbox if n.sent_at is not None and n.step != "returned"]
+    calls = [n for n in sent if n.channel == Channel.VOICE]
+    texts = len(sent) - len(calls)
+    minutes = sum(ceil(n.duration_s / 60) for n in calls if n.duration_s)
+    if settings.voice_cost_per_minute is None and settings.text_cost is None:
+        amount_text = "–"
+    else:
+        amount = minutes * (settings.voice_cost_per_minute or Decimal(0)) + texts * (
+            settings.text_cost or Decimal(0)
+        )
+        amount_text = _money(amount, settings.cost_currency)
+    return {"calls": len(calls), "texts": texts, "amount_text": amount_text}
+
+
+def _money(amount: Decimal, currency: str) -> str:
+    if currency == "KRW":
+        return f"₩ {amount.quantize(Decimal(1), ROUND_HALF_UP):,}"
+    return f"{amount.quantize(Decimal('0.01'), ROUND_HALF_UP):,} {currency}"
+
+
+def vital_faces(seen: signs.Look, language: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "code": v.code,
+            "name": messages.vital_text(v.code, language),
+            "value": v.value,
+            "unit": unit_text(COLUMNS[INDEX[v.code]].ucum, language),
+            "age_s": v.age_s,
+            "stale": v.stale,
+            "doubtful": v.doubtful,
+        }
+        for v in seen.vitals
+    ]
+
+
+def _news2_text(news2: Any, language: str) -> str | None:
+    if news2 is None:
+        return None
+    key = "news2.full" if news2.known == 7 else "news2"
+    return say(key, language, total=news2.total, known=news2.known)
+
+
+def _series(
+    house: House, tx: Tx, patient_id: UUID, span: timedelta, language: str, now: datetime
+) -> list[dict[str, Any]]:
+    limits = {
+        "heart_rate_bpm": (HEART_RATE_LOW_BPM, HEART_RATE_MEDIUM_BPM),
+        "spo2_pct": (SPO2_LOW_PCT, None),
+    }
+    drawn = signs.series(house, tx, patient_id, [*CHARTED, "pulse_rate_bpm"], span, now)
+    if not drawn["heart_rate_bpm"]:
+        drawn["heart_rate_bpm"] = drawn["pulse_rate_bpm"]
+    found = []
+    for vital in CHARTED:
+        low, high = limits.get(vital, (None, None))
+        if not drawn[vital]:
+            continue
+        found.append(
+            {
+                "code": vital,
+                "name": messages.vital_text(vital, language),
+                "unit": unit_text(COLUMNS[INDEX[vital]].ucum, language),
+                "points": drawn[vital],
+                "low": low,
+                "high": high,
+            }
+        )
+    return found
+
+
+def my_patients(house: House, patient_ids: list[UUID], language: str) -> dict[str, Any]:
+    now = house.clock()
+    with house.database.read() as tx:
+        cards = [_card(house, tx, patient_id, language, now) for patient_id in patient_ids]
+    rank = {"help": 0, "check": 1, "unknown": 2, "well": 3}
+    return {"patients": sorted(cards, key=lambda c: rank[c["word"]]), "now": now}
+
+
+def patient(house: House, patient_id: UUID, language: str) -> dict[str, Any]:
+    """One person's page: the card, the last hours, what happened before, who looked."""
+    now = house.clock()
+    with house.database.read() as tx:
+        face = _card(house, tx, patient_id, language, now)
+        face["now"] = now
+        face["series"] = _series(house, tx, patient_id, LAST_HOURS, language, now)
+        face["history"] = _history(house, tx, patient_id, language)
+        looks = audit.accesses(tx, patient_id, most=20)
+        names = records.names_of(house, tx, {row.viewer_id for row in looks}, language)
+    face["looked"] = [
+        {"who": names[row.viewer_id], "role_text": say(f"role.{row.viewer_role}", language), "at": row.at}
+        for row in looks
+    ]
+    return face
+
+
+def _card(house: House, tx: Tx, patient_id: UUID, language: str, now: datetime) -> dict[str, Any]:
+    seen = signs.look(house, tx, patient_id, now)
+    patient_row = people_store.patient(tx, patient_id)
+    profile = people.profiles(house, tx, [patient_id]).get(patient_id)
+    who = _patient_face(house, patient_row, profile, language, now)
+    return {
+        "id": patient_id,
+        "name": who["name"],
+        "age": who["age"],
+        "simulated": who["simulated"],
+        "word": seen.word,
+        "word_text": say(f"word.{seen.word}", language),
+        "why": signs.why_text(seen, language, now),
+        "data_age_s": seen.data_age_s,
+        "stale": seen.stale,
+        "vitals": vital_faces(seen, language),
+        "technical": [
+            messages.reason_text(c, language, now)
+            for c in seen.conditions
+            if c.kind is AlarmKind.TECHNICAL and c.code != seen.why
+        ],
+        "incident": _incident_strip(house, tx, seen.incident_row, language, now),
+    }
+
+
+def _incident_strip(
+    house: House, tx: Tx, row: Row[Any] | None, language: str, now: datetime
+) -> dict[str, Any] | None:
+    """For the family: what is happening, who was rung, who is going."""
+    if row is None:
+        return None
+    outbox = list(store.notifications_of(tx, [row.id]))
+    face = _row(house, tx, row, outbox, DESK, language, now)
+    names = records.names_of(house, tx, {n.target_id for n in outbox}, language)
+    going = None
+    if face["acknowledged"] and face["owner"]:
+        try:
+            since = cases.open_case(house, row).times.get("acknowledged_at", row.opened_at)
+        except SealingError:
+            since = row.opened_at
+        going = {"name": face["owner"]["name"], "since": since}
+    return {
+        "id": row.id,
+        "state_text": face["state_text"],
+        "opened_at": row.opened_at,
+        "reasons": face["reasons"],
+        "rung": _rung(outbox, names, row.patient_id, language),
+        "going": going,
+        "next_step_text": face["next_step_text"],
+    }
+
+
+def _history(house: House, tx: Tx, patient_id: UUID, language: str) -> list[dict[str, Any]]:
+    found = []
+    for row in store.incidents_of(tx, patient_id, most=20):
+        if row.closed_at is None:
+            continue
+        try:
+            case = cases.open_case(house, row)
+        except SealingError:
+            continue
+        reason = case.reasons[0].condition if case.reasons else None
+        found.append(
+            {
+                "opened_at": row.opened_at,
+                "reason": messages.reason_text(reason, language, row.closed_at) if reason else "",
+                "outcome_text": messages.close_reason_text(case.close_reason, language)
+                if case.close_reason
+                else messages.state_text(case.state, language),
+            }
+        )
+    return found

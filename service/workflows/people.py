@@ -1,0 +1,321 @@
+"""People, what they are for whom, and their devices."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from sqlalchemy import Row
+
+from dispatch.incident import Contact, Policy
+from service.detection import PersonSettings
+from service.sealing import SealingError
+from service.store import people as store
+from service.store.database import Tx
+from service.workflows.house import House, log, new_id, warn
+
+CODE_LIFETIME = timedelta(days=7)
+CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+POLICY_VERSION = "default-1"
+_passwords = PasswordHasher()
+
+
+class Profile(msgspec.Struct, kw_only=True):
+    """What is known of anybody; sealed with that person's own key."""
+
+    name: str
+    phones: list[str] = []
+    """E.164, the first is rung."""
+
+
+class Care(msgspec.Struct, kw_only=True):
+    """What helpers need to know of a patient; sealed with the patient's key."""
+
+    birth_year: int | None = None
+    sex: str | None = None
+    district: str = ""
+    address: str = ""
+    access_note: str = ""
+    dementia: bool = False
+    voice_works: bool = True
+    """False when a call cannot be understood (hearing, language): contacts ring at once."""
+    duress_digit: str | None = None
+    limits: PersonSettings = PersonSettings()
+
+
+def add_organisation(house: House, name: str) -> UUID:
+    organisation_id = new_id()
+    with house.database.write() as tx:
+        store.add_organisation(tx, id=organisation_id, name=name, created_at=house.clock())
+    return organisation_id
+
+
+def add_person(
+    house: House,
+    organisation_id: UUID,
+    profile: Profile,
+    *,
+    language: str = "ko",
+    login: str | None = None,
+    password: str | None = None,
+) -> UUID:
+    """Anybody with a name; with ``login`` and ``password`` they can open the pages."""
+    person_id = new_id()
+    house.keys.create(person_id)
+    now = house.clock()
+    with house.database.write() as tx:
+        store.add_person(
+            tx,
+            id=person_id,
+            organisation_id=organisation_id,
+            version=1,
+            sealed=house.seal(person_id, "person", f"{person_id}:1", profile),
+            login_index=login_index(house, login) if login else None,
+            password_hash=_passwords.hash(password) if password else None,
+            language=language,
+            created_at=now,
+        )
+        for position, phone in enumerate(profile.phones):
+            store.add_phone(
+                tx,
+                person_id=person_id,
+                phone_index=house.keys.blind_index("phone", phone),
+                position=position,
+                verified_at=None,
+                retired_at=None,
+            )
+    return person_id
+
+
+def add_patient(
+    house: House,
+    organisation_id: UUID,
+    profile: Profile,
+    care: Care,
+    *,
+    district_code: str,
+    language: str = "ko",
+    simulated: bool = False,
+) -> UUID:
+    """A monitored person; the patient's id is the person's id."""
+    patient_id = add_person(house, organisation_id, profile, language=language)
+    with house.database.write() as tx:
+        store.add_patient(
+            tx,
+            patient_id=patient_id,
+            organisation_id=organisation_id,
+            district_code=district_code,
+            is_simulated=simulated,
+            version=1,
+            sealed=house.seal(patient_id, "patient", f"{patient_id}:1", care),
+            created_at=house.clock(),
+        )
+    log("patient_added", patient=patient_id)
+    return patient_id
+
+
+def add_role(
+    house: House,
+    person_id: UUID,
+    organisation_id: UUID,
+    role: str,
+    *,
+    patient_id: UUID | None = None,
+    position: int = 0,
+    relation: str = "",
+) -> None:
+    """Make a person a caregiver of somebody, a dispatcher or an operator."""
+    with house.database.write() as tx:
+        store.add_membership(
+            tx,
+            id=new_id(),
+            person_id=person_id,
+            role=role,
+            organisation_id=organisation_id,
+            patient_id=patient_id,
+            position=position,
+            relation=relation,
+            created_at=house.clock(),
+            ended_at=None,
+        )
+
+
+def login_index(house: House, name: str) -> bytes:
+    return house.keys.blind_index("login", name.strip().casefold())
+
+
+_NOBODY = _passwords.hash("nobody has this password")
+
+
+def check_password(house: House, name: str, password: str) -> Row[Any] | None:
+    """The person who may log in so, or None; unknown names cost the same time as wrong passwords."""
+    with house.database.read() as tx:
+        person = store.person_by_login(tx, login_index(house, name))
+    try:
+        _passwords.verify(person.password_hash if person and person.password_hash else _NOBODY, password)
+    except (VerifyMismatchError, InvalidHashError):
+        return None
+    return person if person and person.password_hash else None
+
+
+def open_profile(house: House, row: Row[Any]) -> Profile:
+    return house.unseal(row.id, "person", f"{row.id}:{row.version}", row.sealed, Profile)
+
+
+def open_care(house: House, row: Row[Any]) -> Care:
+    record = f"{row.patient_id}:{row.version}"
+    return house.unseal(row.patient_id, "patient", record, row.sealed, Care)
+
+
+def profiles(house: House, tx: Tx, person_ids: Iterable[UUID]) -> dict[UUID, Profile]:
+    """Profiles by person; one that cannot be opened is left out and reported."""
+    opened = {}
+    for row in store.people(tx, person_ids):
+        try:
+            opened[row.id] = open_profile(house, row)
+        except SealingError as error:
+            warn("record_unreadable", table="person", record=row.id, why=type(error).__name__)
+    return opened
+
+
+def number_of(house: House, tx: Tx, person_id: UUID) -> tuple[str, str] | None:
+    """The first number of a person that nobody said is wrong, with their language."""
+    row = store.person(tx, person_id)
+    if row is None:
+        return None
+    retired = {index for _, index in store.retired_phones(tx, [person_id])}
+    for phone in open_profile(house, row).phones:
+        if house.keys.blind_index("phone", phone) not in retired:
+            return phone, row.language
+    return None
+
+
+def policy_for(house: House, tx: Tx, patient: Row[Any]) -> Policy:
+    """The escalation policy as it stands now, to be frozen into an incident."""
+    care = open_care(house, patient)
+    members = store.caregivers(tx, patient.patient_id)
+    languages = {row.id: row.language for row in store.people(tx, [m.person_id for m in members])}
+    contacts = tuple(
+        Contact(person_id=m.person_id, language=languages.get(m.person_id, "ko"))
+        for m in members
+        if number_of(house, tx, m.person_id) is not None
+    )
+    own = number_of(house, tx, patient.patient_id)
+    return Policy(
+        version=POLICY_VERSION,
+        contacts=contacts,
+        can_be_asked=care.voice_works and own is not None,
+        may_cancel=not care.dementia,
+        duress_digit=care.duress_digit,
+        language=own[1] if own else "ko",
+    )
+
+
+def issue_code(house: House, patient_id: UUID) -> str:
+    """A one-time enrolment code for a device of this patient; shown once, kept as a hash."""
+    code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(10))
+    now = house.clock()
+    with house.database.write() as tx:
+        patient = store.patient(tx, patient_id)
+        if patient is None:
+            raise LookupError(f"no patient {patient_id}")
+        store.add_code(
+            tx,
+            code_hash=_hash(code),
+            patient_id=patient_id,
+            organisation_id=patient.organisation_id,
+            expires_at=now + CODE_LIFETIME,
+            used_at=None,
+        )
+    return code
+
+
+class CodeRefused(Exception):
+    """An enrolment code that is unknown, used or expired."""
+
+
+def enrol_device(house: House, code: str, *, alg: str, public_key: bytes | None, model: str) -> tuple[UUID, bytes]:
+    """Bind a device to the code's patient.
+
+    Returns the device id (also its key id) and the key to verify with: the Ed25519 public key given,
+    or a new secret for hmac-sha256.
+    """
+    now = house.clock()
+    device_id = new_id()
+    key = public_key if public_key is not None else secrets.token_bytes(32)
+
+    def work(tx: Tx) -> tuple[UUID, bytes]:
+        taken = store.use_code(tx, _hash(code.strip().upper()), now)
+        if taken is None:
+            raise CodeRefused
+        patient = store.lock_patient(tx, taken.patient_id)
+        if patient is None:
+            raise CodeRefused
+        silent_after_s = house.settings.silent_after_s
+        store.add_device(
+            tx,
+            patient_id=patient.patient_id,
+            id=device_id,
+            keyid=str(device_id),
+            organisation_id=patient.organisation_id,
+            district_code=patient.district_code,
+            alg=alg,
+            sealed_key=house.seal(patient.patient_id, "device", str(device_id), key),
+            model=model,
+            enrolled_at=now,
+            revoked_at=None,
+            last_received_at=None,
+            silent_after_s=silent_after_s,
+            # A device that never reports must alarm too: its silence starts at enrolment.
+            silence_due_at=now + timedelta(seconds=silent_after_s),
+            silent_since=None,
+        )
+        tx.emit("device", organisation_id=patient.organisation_id, patient_id=patient.patient_id, at=now)
+        return device_id, key
+
+    enrolled: tuple[UUID, bytes] = house.committer.run(work)
+    log("device_enrolled", device=device_id, alg=alg)
+    return enrolled
+
+
+def device_key(house: House, device: Row[Any]) -> bytes:
+    return house.unseal(device.patient_id, "device", str(device.id), device.sealed_key, bytes)
+
+
+def revoke_device(house: House, device_id: UUID, now: datetime) -> bool:
+    """From its next request on the device is refused; others are untouched."""
+    with house.database.write() as tx:
+        return store.revoke_device(tx, device_id, now)
+
+
+def add_service_key(house: House, organisation_id: UUID, name: str, scopes: Iterable[str]) -> str:
+    """A bearer key for a machine; shown once, kept as a hash."""
+    key = "ansim_" + secrets.token_urlsafe(32)
+    with house.database.write() as tx:
+        store.add_service_key(
+            tx,
+            id=new_id(),
+            key_hash=_hash(key),
+            organisation_id=organisation_id,
+            name=name,
+            scopes=" ".join(sorted(scopes)),
+            created_at=house.clock(),
+            revoked_at=None,
+        )
+    return key
+
+
+def find_service_key(house: House, key: str) -> Row[Any] | None:
+    with house.database.read() as tx:
+        return store.service_key(tx, _hash(key))
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,353 @@
+"""A reading's road: parsed, sealed, looked at, committed, answered."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Row
+
+from devices.reading import Batch, Event, EventKind, Parsed, UploadError, Verdict, VerdictBook, parse
+from dispatch import escalation, messages
+from dispatch.alarm import AlarmCondition, AlarmKind, Priority
+from dispatch.incident import Incident, State, Vitals
+from service.detection import analyse, event_conditions
+from service.detection.clock import clock_condition
+from service.sealing import SealingError
+from service.store import incidents as case_store
+from service.store import people as people_store
+from service.store import readings as store
+from service.store.database import Tx
+from service.store.tables import EPOCH, MICROSECOND
+from service.workflows import cases, people
+from service.workflows.house import House, log, new_id, warn, where
+
+SETTLED_INTERVAL_S = 60
+ASKED_INTERVAL_S = 5
+"""While a question to the wearer is open, the band polls often so that it can buzz (policy)."""
+
+
+class Question(msgspec.Struct, kw_only=True):
+    """The downlink: what the band buzzes for."""
+
+    incident_id: UUID
+    text: str
+    until: str
+
+
+class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What an upload is answered with; stored, so that a retry gets the same bytes."""
+
+    upload_id: UUID
+    received_at: str
+    server_time: str
+    clock_skew_s: float | None
+    verdicts: list[Verdict]
+    ask: Question | None = None
+    settings: dict[str, int] = {}
+
+
+@dataclass(frozen=True)
+class Accepted:
+    body: bytes
+    replayed: bool
+
+
+def micros(at: datetime) -> int:
+    return (at - EPOCH) // MICROSECOND
+
+
+def moment(at_us: int) -> datetime:
+    return EPOCH + timedelta(microseconds=int(at_us))
+
+
+def rfc3339(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def accept_readings(house: House, device: Row[Any], body: bytes, *, digest: bytes, nonce: str) -> Accepted:
+    """Take one upload: a verdict for every sequence number, durable before it is answered.
+
+    Raises ``devices.reading.UploadError`` when the whole request cannot be taken.
+    """
+    received_at = house.clock()
+    parsed = parse(body, micros(received_at))
+
+    def work(tx: Tx) -> Accepted:
+        return _accept(house, tx, device, parsed, digest, nonce, received_at)
+
+    accepted: Accepted = house.committer.run(work, key=device.patient_id)
+    return accepted
+
+
+def _accept(
+    house: House,
+    tx: Tx,
+    device: Row[Any],
+    parsed: Parsed,
+    digest: bytes,
+    nonce: str,
+    now: datetime,
+) -> Accepted:
+    patient = people_store.lock_patient(tx, device.patient_id)
+    if patient is None:
+        raise UploadError(401, "unknown_device", "this device's wearer is not known any more", None)
+    before = _replay(house, tx, device, parsed.upload_id, digest, nonce)
+    if before is not None:
+        return Accepted(before, replayed=True)
+    fresh, book, contradicting = _deduplicate(house, tx, device, parsed)
+    _keep(house, tx, device, patient, parsed, fresh, now)
+    # Acted on even where the row itself is a conflict: an SOS is never lost to bookkeeping.
+    events = Batch(events=[*fresh.events, *contradicting, *parsed.conflicting_events])
+    clock = clock_condition(parsed.clock_skew_s, now)
+    conditions = event_conditions(events, now) + ([clock] if clock else [])
+    cases.raise_conditions(house, tx, patient, conditions, now)
+    if clock is None:
+        cases.end_conditions(house, tx, patient, ["device_clock_wrong"], now)
+    _look(house, tx, patient, now)
+    _heard(house, tx, device, patient, events, now)
+    question = _question(_checking_incident(house, tx, device.patient_id))
+    answer = Answer(
+        upload_id=parsed.upload_id,
+        received_at=rfc3339(now),
+        server_time=rfc3339(now),
+        clock_skew_s=_finite(parsed.clock_skew_s),
+        verdicts=book.runs(),
+        ask=question,
+        settings={"upload_interval_s": SETTLED_INTERVAL_S if question is None else ASKED_INTERVAL_S},
+    )
+    stored = msgspec.json.encode(answer)
+    store.add_receipt(
+        tx,
+        device_id=device.id,
+        upload_id=parsed.upload_id,
+        patient_id=device.patient_id,
+        digest=digest,
+        nonce=nonce,
+        received_at=now,
+        sealed=house.keys.seal(device.patient_id, "receipt", f"{device.id}:{parsed.upload_id}", stored),
+    )
+    return Accepted(stored, replayed=False)
+
+
+def _replay(
+    house: House, tx: Tx, device: Row[Any], upload_id: UUID, digest: bytes, nonce: str
+) -> bytes | None:
+    known = store.receipt(tx, device.id, upload_id)
+    if known is not None:
+        if known.digest != digest:
+            raise UploadError(
+                409, "upload_id_reused", f"upload_id {upload_id} was used with another body; make a new one", None
+            )
+        record = f"{device.id}:{upload_id}"
+        return house.keys.unseal(device.patient_id, "receipt", record, known.sealed)
+    if store.receipt_of_nonce(tx, device.id, nonce) is not None:
+        raise UploadError(401, "nonce_reused", "this nonce signed another upload; make a new one", None)
+    return None
+
+
+def _deduplicate(
+    house: House, tx: Tx, device: Row[Any], parsed: Parsed
+) -> tuple[Batch, VerdictBook, list[Event]]:
+    """Leave out what the same device and boot has stored before; name what contradicts it.
+
+    Returns what is new, the verdicts, and the events whose number holds other content.
+    """
+    batch, book = parsed.batch, parsed.verdicts
+    seqs = batch.seqs()
+    met = store.overlapping(tx, device.id, parsed.boot_id, seqs[0], seqs[-1]) if seqs else []
+    if not met:
+        return batch, book, []
+    known: dict[int, object] = {}
+    for row in met:
+        known.update(open_batch(house, row).contents())
+    # A copy: when this commit has to be repeated, the verdicts may differ.
+    book = book.copy()
+    contents = batch.contents()
+    out = known.keys() & contents.keys()
+    conflicting = {seq for seq in out if known[seq] != contents[seq]}
+    for seq in out:
+        if seq in conflicting:
+            book.conflict(seq)
+        else:
+            book.duplicate(seq)
+    events = [event for event in batch.events if event.seq in conflicting]
+    return (batch.without(out) if out else batch), book, events
+
+
+def _finite(number: float) -> float | None:
+    return round(number, 3) if math.isfinite(number) else None
+
+
+def _span(batch: Batch) -> tuple[datetime, datetime]:
+    """The first and last corrected instant that a batch holds."""
+    at = batch.at_us.tolist() + [event.at_us for event in batch.events]
+    at += [beats.start_us for beats in batch.beats] + [wave.start_us for wave in batch.waveforms]
+    return moment(min(at)), moment(max(at))
+
+
+def open_batch(house: House, row: Row[Any]) -> Batch:
+    record = f"{row.id}:{micros(row.received_at)}"
+    return Batch.from_bytes(house.keys.unseal(row.patient_id, "upload", record, row.sealed))
+
+
+def _keep(
+    house: House,
+    tx: Tx,
+    device: Row[Any],
+    patient: Row[Any],
+    parsed: Parsed,
+    batch: Batch,
+    now: datetime,
+) -> None:
+    seqs = batch.seqs()
+    if not seqs:
+        return
+    first_at, last_at = _span(batch)
+    upload = new_id()
+    store.add_upload(
+        tx,
+        patient_id=patient.patient_id,
+        received_at=now,
+        id=upload,
+        organisation_id=patient.organisation_id,
+        device_id=device.id,
+        boot_id=parsed.boot_id,
+        first_seq=seqs[0],
+        last_seq=seqs[-1],
+        first_at=first_at,
+        last_at=last_at,
+        instants=len(seqs),
+        clock_skew_s=_finite(parsed.clock_skew_s),
+        detected_at=None if batch.seq.size else now,
+        sealed=house.keys.seal(patient.patient_id, "upload", f"{upload}:{micros(now)}", batch.to_bytes()),
+    )
+
+
+def _look(house: House, tx: Tx, patient: Row[Any], now: datetime) -> None:
+    """Run detection over what this patient's uploads still owe, in order of arrival."""
+    savepoint = tx.conn.begin_nested()
+    emitted = len(tx.events)
+    try:
+        _detect(house, tx, patient, now)
+        savepoint.commit()
+    except Exception as error:  # noqa: BLE001 - a bug must not look like health, nor cost a reading
+        savepoint.rollback()
+        del tx.events[emitted:]
+        warn("detection_failed", patient=patient.patient_id, why=type(error).__name__, where=where(error))
+        failed = AlarmCondition(
+            code="detection_failed",
+            kind=AlarmKind.TECHNICAL,
+            priority=Priority.MEDIUM,
+            started_at=now,
+            detected_at=now,
+        )
+        known = {row.code for row in case_store.open_conditions(tx, [patient.patient_id])}
+        if failed.code not in known:
+            cases.raise_conditions(house, tx, patient, [failed], now)
+
+
+def _detect(house: House, tx: Tx, patient: Row[Any], now: datetime) -> None:
+    owed = store.undetected_uploads(tx, patient.patient_id)
+    if not owed:
+        return
+    settings = people.open_care(house, patient).limits
+    held = store.detector_state(tx, patient.patient_id)
+    version, state = (held.version, open_state(house, held)) if held else (0, None)
+    opened: list[AlarmCondition] = []
+    ended: list[str] = []
+    active: set[str] = set()
+    for row in owed:
+        # Judged at the time of arrival, so that a late sweep finds what a prompt one would have found.
+        seen_at = micros(row.received_at)
+        result = analyse([state], [open_batch(house, row)], [settings], seen_at)[0]
+        state = result.state
+        opened += result.opened
+        ended += result.ended
+        active = set(result.active)
+        store.mark_detected(tx, patient.patient_id, row.received_at, row.id, now)
+    version += 1
+    assert state is not None  # noqa: S101 - analyse always returns one
+    sealed = house.keys.seal(
+        patient.patient_id, "detector_state", f"{patient.patient_id}:{version}", state
+    )
+    if not store.save_detector_state(tx, patient.patient_id, version, sealed, now):
+        raise RuntimeError("detector state changed under its patient's lock")
+    cases.raise_conditions(house, tx, patient, opened, now)
+    over = {*ended, "detection_failed"} - active
+    cases.end_conditions(house, tx, patient, sorted(over), now)
+
+
+def open_state(house: House, row: Row[Any]) -> bytes:
+    record = f"{row.patient_id}:{row.version}"
+    return house.keys.unseal(row.patient_id, "detector_state", record, row.sealed)
+
+
+def _heard(
+    house: House, tx: Tx, device: Row[Any], patient: Row[Any], batch: Batch, now: datetime
+) -> None:
+    due = now + timedelta(seconds=device.silent_after_s)
+    people_store.device_heard(tx, device.patient_id, device.id, now, due)
+    # Always asked: a silence opened while this request was on its way must not stay open.
+    cases.end_conditions(house, tx, patient, ["device_silent", "device_never_reported"], now)
+    for event in batch.events:
+        if event.kind is EventKind.OK_PRESSED:
+            _pressed_ok(house, tx, patient, now)
+
+
+def _pressed_ok(house: House, tx: Tx, patient: Row[Any], now: datetime) -> None:
+    case, _ = cases.open_case_of(house, tx, patient)
+    if case is not None:
+        vitals = vitals_now(house, tx, patient, now)
+        decision = escalation.patient_answered(case.incident, "1", now, vitals, by="band")
+        cases.settle(house, tx, case, decision, now)
+
+
+def vitals_now(house: House, tx: Tx, patient: Row[Any], now: datetime) -> Vitals:
+    """How fresh the newest reading is, and whether a high-priority sign is open."""
+    newest = store.newest_reading(tx, patient.patient_id)
+    rows = case_store.open_conditions(tx, [patient.patient_id])
+    worse = any(
+        row.kind == AlarmKind.PHYSIOLOGICAL and row.priority == Priority.HIGH and row.code != "fall"
+        for row in rows
+    )
+    age_s = None if newest is None else max(0.0, (now - newest).total_seconds())
+    return Vitals(fresh_age_s=age_s, worse=worse)
+
+
+def _checking_incident(house: House, tx: Tx, patient_id: UUID) -> Incident | None:
+    row = case_store.open_incident_of(tx, patient_id)
+    if row is None or row.state != State.CHECKING:
+        return None
+    try:
+        return cases.open_case(house, row)
+    except SealingError:
+        return None
+
+
+def _question(incident: Incident | None) -> Question | None:
+    if incident is None or incident.state is not State.CHECKING or incident.ask.due_at is None:
+        return None
+    until = incident.ask.ends_at or incident.ask.due_at
+    text = messages.band_question(incident.policy.language)
+    return Question(incident_id=incident.id, text=text, until=rfc3339(until))
+
+
+def sweep_undetected(house: House) -> int:
+    """Look at what an earlier failure left: in order, one patient a transaction."""
+    with house.database.read() as tx:
+        owing = store.undetected_patients(tx)
+    for patient_id in owing:
+
+        def work(tx: Tx, patient_id: UUID = patient_id) -> None:
+            patient = people_store.lock_patient(tx, patient_id)
+            if patient is not None:
+                _look(house, tx, patient, house.clock())
+
+        house.committer.run(work, key=patient_id)
+        log("swept_undetected", patient=patient_id)
+    return len(owing)

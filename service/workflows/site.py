@@ -1,0 +1,39 @@
+"""This installation itself: its first people, its verified fallback desk."""
+
+from __future__ import annotations
+
+import secrets
+
+from service.store import people as store
+from service.workflows import people
+from service.workflows.house import House
+
+
+def first_operator(house: House, organisation: str, login: str) -> tuple[str, str]:
+    """The first organisation and its operator; returns log-in name and a new password."""
+    with house.database.read() as tx:
+        organisation_id = store.first_organisation(tx)
+    organisation_id = organisation_id or people.add_organisation(house, organisation)
+    password = secrets.token_urlsafe(12)
+    person_id = people.add_person(
+        house, organisation_id, people.Profile(name=login), login=login, password=password
+    )
+    people.add_role(house, person_id, organisation_id, "operator")
+    return login, password
+
+
+def fallback_verified(house: House) -> bool:
+    """Whether somebody at the present fallback number typed the code that was read to them."""
+    with house.database.read() as tx:
+        row = store.site(tx, "fallback_verified")
+    number = house.settings.fallback_number
+    return bool(number) and row is not None and row.value == _index(house, number)
+
+
+def note_fallback_verified(house: House) -> None:
+    with house.database.write() as tx:
+        store.set_site(tx, "fallback_verified", _index(house, house.settings.fallback_number), house.clock())
+
+
+def _index(house: House, number: str) -> str:
+    return house.keys.blind_index("phone", number).hex()

@@ -1,0 +1,136 @@
+"""What falls due: steps of cases, silent devices, signs that outlast their case."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from dispatch import escalation
+from dispatch.alarm import AlarmCondition, Priority
+from service.detection import silence_condition
+from service.sealing import SealingError
+from service.store import incidents as store
+from service.store import people as people_store
+from service.store.database import Tx
+from service.workflows import cases
+from service.workflows.house import House, log, warn, where
+
+FURTHEST_STEP = timedelta(hours=1)
+"""No rule waits longer than this; a due time further off comes from a clock that jumped."""
+STILL_TRUE_AFTER = {Priority.HIGH: timedelta(minutes=15), Priority.MEDIUM: timedelta(minutes=60)}
+"""Policy: a sign that is still there this long after its case closed is a case again."""
+SILENCE_AGAIN = timedelta(minutes=30)
+
+
+def run_due(house: House) -> int:
+    """Take the steps that are due, each case in its own commit. Returns how many cases moved."""
+    now = house.clock()
+    with house.database.read() as tx:
+        due = store.due_incidents(tx, now) + store.stray_incidents(tx, now + FURTHEST_STEP)
+    for patient_id, incident_id in due:
+        try:
+            cases.change(
+                house, patient_id, incident_id, lambda incident: escalation.next_steps(incident, house.clock())
+            )
+        except SealingError as error:
+            _put_desk_on_it(house, patient_id, incident_id, type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - one broken case must not stop the others' steps
+            warn("step_failed", incident=incident_id, why=type(error).__name__, where=where(error))
+            _put_desk_on_it(house, patient_id, incident_id, type(error).__name__)
+    return len(due)
+
+
+def _put_desk_on_it(house: House, patient_id: UUID, incident_id: UUID, why: str) -> None:
+    """A case that cannot go on by itself is looked at again later, and the desk hears of it now."""
+    now = house.clock()
+    with house.database.write() as tx:
+        store.put_off(tx, patient_id, incident_id, now + cases.LOOK_AGAIN)
+    warn("incident_stuck", incident=incident_id, why=why)
+    cases.report_unreadable(house, patient_id, "incident", incident_id)
+
+
+def check_silence(house: House) -> int:
+    """Devices from which nothing came for too long, judged by our own clock."""
+    now = house.clock()
+    with house.database.read() as tx:
+        silent = people_store.silent_devices(tx, now)
+    for device in silent:
+
+        def work(tx: Tx, device: Row[Any] = device) -> None:
+            _note_silence(house, tx, device, now)
+
+        house.committer.run(work, key=device.patient_id)
+    return len(silent)
+
+
+def _note_silence(house: House, tx: Tx, device: Row[Any], now: datetime) -> None:
+    patient = people_store.lock_patient(tx, device.patient_id)
+    if patient is None:
+        return
+    condition = silence_condition(
+        last_received_at=device.last_received_at,
+        enrolled_at=device.enrolled_at,
+        now=now,
+        limit_s=device.silent_after_s,
+    )
+    seen = device.last_received_at
+    if not people_store.note_silence(
+        tx, device.patient_id, device.id, seen=seen, since=seen or device.enrolled_at, again=now + SILENCE_AGAIN
+    ):
+        return  # it reported while we were looking
+    known = {row.code for row in store.open_conditions(tx, [device.patient_id])}
+    if condition is None or condition.code in known or _another_reports(tx, device, now):
+        return
+    cases.raise_conditions(house, tx, patient, [condition], now)
+    log("device_silent", device=device.id, code=condition.code)
+
+
+def _another_reports(tx: Tx, device: Row[Any], now: datetime) -> bool:
+    """A person whose other band reports is not silent."""
+    return any(
+        other.id != device.id
+        and other.revoked_at is None
+        and other.last_received_at is not None
+        and other.last_received_at + timedelta(seconds=other.silent_after_s) > now
+        for other in people_store.devices(tx, [device.patient_id])
+    )
+
+
+def raise_again(house: House) -> int:
+    """A sign still there long after its case was closed opens a case again: closing is not curing."""
+    now = house.clock()
+    with house.database.read() as tx:
+        lasting = store.lasting_conditions(tx, now - min(STILL_TRUE_AFTER.values()))
+    raised = 0
+    for row in lasting:
+        if now - row.closed_at < STILL_TRUE_AFTER[Priority(row.priority)]:
+            continue
+
+        def work(tx: Tx, row: Row[Any] = row) -> None:
+            _raise_again(house, tx, row, now)
+
+        try:
+            house.committer.run(work, key=row.patient_id)
+            raised += 1
+        except SealingError:
+            cases.report_unreadable(house, row.patient_id, "alarm_condition", row.id)
+    return raised
+
+
+def _raise_again(house: House, tx: Tx, row: Row[Any], now: datetime) -> None:
+    patient = people_store.lock_patient(tx, row.patient_id)
+    if patient is None or store.condition_ended(tx, row.patient_id, row.id):
+        return
+    condition = house.unseal(row.patient_id, "alarm_condition", str(row.id), row.sealed, AlarmCondition)
+    store.end_conditions(tx, row.patient_id, [row.code], now)
+    cases.raise_conditions(house, tx, patient, [condition], now)
+    log("raised_again", patient=row.patient_id, code=row.code)
+
+
+def beat(house: House) -> None:
+    """The jobs say that they live; ``/readyz`` and the boards look at it."""
+    with house.database.write() as tx:
+        people_store.set_site(tx, "jobs_beat", "", house.clock())
