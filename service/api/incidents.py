@@ -1,0 +1,133 @@
+"""Incidents for machines and consoles."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from flask import Blueprint, Response, request
+
+from service import access
+from service.api.auth import house, viewer
+from service.api.errors import Problem
+from service.api.openapi import operation
+from service.workflows.incidents import ACTIONS
+from service.workflows.records import IncidentRecord
+
+blueprint = Blueprint("incidents", __name__)
+PAGE = 50
+
+
+class IncidentPage(msgspec.Struct, kw_only=True):
+    incidents: list[IncidentRecord]
+    next_cursor: UUID | None = None
+
+
+class ActionBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What an action may need: dispatch takes reference and called_at, progress takes state ..."""
+
+    reference: str = ""
+    called_at: str = ""
+    state: str = ""
+    text: str = ""
+    reason: str = ""
+
+
+@blueprint.get("/v1/incidents")
+@operation(
+    "Incidents, newest first",
+    responses={200: IncidentPage, 401: None, 403: None, 422: None},
+    query={
+        "state": "open, or one state",
+        "cursor": "next_cursor of the page before",
+        "language": "ko or en (default en)",
+    },
+)
+def list_incidents() -> Response:
+    """One page of incidents of the viewer's organisation."""
+    asking = viewer("incidents:read")
+    cursor = _uuid(request.args.get("cursor"), "cursor")
+    rows = access.incident_records(
+        house(), asking, state=request.args.get("state"), before=cursor, most=PAGE, language=language(asking)
+    )
+    last = rows[-1].id if len(rows) == PAGE else None
+    return _json(IncidentPage(incidents=rows, next_cursor=last))
+
+
+@blueprint.get("/v1/incidents/<uuid:incident_id>")
+@operation(
+    "One incident with its log",
+    responses={200: IncidentRecord, 401: None, 403: None, 404: None},
+    query={"language": "ko or en (default en)"},
+)
+def one_incident(incident_id: UUID) -> Response:
+    """One incident with its reasons, times and log."""
+    asking = viewer("incidents:read")
+    return _json(access.incident_record(house(), asking, incident_id, language=language(asking)))
+
+
+@blueprint.post("/v1/incidents/<uuid:incident_id>/<action>")
+@operation(
+    f"Act on an incident ({', '.join(ACTIONS)})",
+    request=ActionBody,
+    responses={200: IncidentRecord, 400: None, 401: None, 403: None, 404: None, 409: None, 422: None},
+)
+def act(incident_id: UUID, action: str) -> Response:
+    """Claim, acknowledge, dispatch, progress, note, stand down or close, by a named human or machine."""
+    asking = viewer("incidents:write")
+    if action not in ACTIONS:
+        raise Problem(404, "action_unknown", f"action must be one of {', '.join(ACTIONS)}, was {action!r}")
+    body = _decode(request.get_data(cache=False))
+    fields = {name: getattr(body, name) for name in body.__struct_fields__}
+    access.act(house(), asking, incident_id, action, fields)
+    return _json(access.incident_record(house(), asking, incident_id, language=language(asking)))
+
+
+def _decode(data: bytes) -> ActionBody:
+    if not data.strip():
+        return ActionBody()
+    try:
+        return msgspec.json.decode(data, type=ActionBody)
+    except msgspec.ValidationError as error:
+        raise Problem(422, "action_invalid", str(error)) from error
+    except msgspec.DecodeError as error:
+        raise Problem(400, "not_json", f"the body must be JSON: {error}") from error
+
+
+def language(asking: access.Viewer) -> str:
+    wanted = request.args.get("language", asking.language)
+    if wanted not in {"ko", "en"}:
+        raise Problem(422, "language_unknown", f"language must be ko or en, was {wanted!r}", field="language")
+    return wanted
+
+
+def _uuid(text: str | None, name: str) -> UUID | None:
+    if not text:
+        return None
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise Problem(422, f"{name}_invalid", f"{name} must be a UUID, was {text!r}", field=name) from error
+
+
+def moment(name: str) -> datetime | None:
+    """A query's time, RFC 3339 with an offset."""
+    text = request.args.get(name)
+    if not text:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        expected = "RFC 3339 with an offset (2026-11-22T09:00:00Z; + is written %2B in a query)"
+        raise Problem(422, "time_invalid", f"{name} must be {expected}, was {text!r}", field=name)
+    return at
+
+
+def _json(value: Any) -> Response:
+    return Response(msgspec.json.encode(value), content_type="application/json")
+
+

@@ -1,0 +1,224 @@
+"""Everything at once on one machine: service, jobs, loopback telephones and virtual wearables."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import requests
+
+from devices.simulator import Scenario, Wearer, stamped
+from service.app import build_house
+from service.config import Settings
+from service.store import schema
+from service.tools import demo_people
+from service.tools.demo_people import Cast, Played
+from service.tools.doctor import NotReady
+from service.tools.wearable import Wearable
+
+MARKER = "this-is-a-demonstration"
+HISTORY_H = 24.0
+UPLOAD_EVERY_S = 10.0
+START_MOST_S = 90.0
+STOP_MOST_S = 8.0
+TELLS = "\n  "
+
+
+def run(_given: argparse.Namespace, settings: Settings) -> int:
+    """Start all parts in one foreground process group; Ctrl-C stops all of them."""
+    stop = threading.Event()
+
+    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGINT, ask_to_stop)
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    prepare_folder(settings.data_dir)
+    environ = os.environ | _environment(settings)
+    with _parts() as parts:
+        carrier_url = _start_loopback(parts, environ)
+        environ["ANSIM_TWILIO_API_URL"] = carrier_url
+        settings = Settings.from_env(environ)
+        house = build_house(settings)
+        schema.upgrade(house.database)
+        cast = demo_people.seed(house, settings.public_url)
+        _tell_logins(settings.data_dir, cast)
+        _set_telephones(carrier_url, settings.public_url)
+        parts.append(_start(environ, "serve"))
+        parts.append(_start(environ, "jobs"))
+        _wait_until_ready(settings.public_url, parts, stop)
+        if stop.is_set():
+            return 0
+        threading.Thread(target=_wear, args=(settings.public_url, cast, stop), daemon=True).start()
+        _announce(settings, cast, carrier_url)
+        while not stop.wait(0.5):
+            for part in parts:
+                if part.poll() is not None:
+                    sys.stderr.write(f"ansim: a part ended with {part.returncode}; stopping (see the lines above)\n")
+                    return 3
+    return 0
+
+
+def prepare_folder(folder: Path) -> None:
+    """Begin afresh in a folder that is the demonstration's own; never touch any other."""
+    marker = folder / MARKER
+    if folder.exists() and any(folder.iterdir()):
+        if not marker.exists():
+            raise NotReady(
+                f"ANSIM_DATA_DIR must be empty or an earlier demonstration's for `ansim demo`, was {folder}: "
+                "choose another folder"
+            )
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.write_text("Simulated people only. Removed and made anew by every `ansim demo`.\n")
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return {
+        "ANSIM_DEMO": "yes",
+        "ANSIM_DATA_DIR": str(settings.data_dir),
+        "ANSIM_PORT": str(settings.port),
+        "ANSIM_TWILIO_ACCOUNT_SID": "AC" + secrets.token_hex(16),
+        "ANSIM_TWILIO_AUTH_TOKEN": secrets.token_hex(16),
+        "ANSIM_TWILIO_FROM": demo_people.CARRIER_PHONE,
+        "ANSIM_FALLBACK_NUMBER": demo_people.DESK_PHONE,
+        "ANSIM_KEK": base64.b64encode(secrets.token_bytes(32)).decode(),
+        "ANSIM_VOICE_COST_PER_MINUTE": os.environ.get("ANSIM_VOICE_COST_PER_MINUTE", "45"),
+        "ANSIM_TEXT_COST": os.environ.get("ANSIM_TEXT_COST", "65"),
+        "ANSIM_SILENT_AFTER_S": os.environ.get("ANSIM_SILENT_AFTER_S", "90"),
+    }
+
+
+@contextmanager
+def _parts() -> Iterator[list[subprocess.Popen[str]]]:
+    """Whatever was started is stopped, politely first."""
+    parts: list[subprocess.Popen[str]] = []
+    try:
+        yield parts
+    finally:
+        for part in parts:
+            if part.poll() is None:
+                part.terminate()
+        deadline = time.monotonic() + STOP_MOST_S
+        for part in parts:
+            try:
+                part.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                part.kill()
+                part.wait()
+        if parts:
+            sys.stderr.write("ansim: everything has stopped\n")
+
+
+def _start(environ: dict[str, str], *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-m", "service.cli", *words], env=environ, text=True)
+
+
+def _start_loopback(parts: list[subprocess.Popen[str]], environ: dict[str, str]) -> str:
+    environ |= {
+        "ANSIM_LOOPBACK_ACCOUNT_SID": environ["ANSIM_TWILIO_ACCOUNT_SID"],
+        "ANSIM_LOOPBACK_AUTH_TOKEN": environ["ANSIM_TWILIO_AUTH_TOKEN"],
+    }
+    words = [sys.executable, "-m", "service.loopback", "--port", os.environ.get("ANSIM_LOOPBACK_PORT", "0")]
+    part = subprocess.Popen(words, env=environ, text=True, stdout=subprocess.PIPE)
+    parts.append(part)
+    assert part.stdout is not None  # noqa: S101 - asked for above
+    for line in part.stdout:
+        if line.startswith("LOOPBACK_READY "):
+            return str(json.loads(line.removeprefix("LOOPBACK_READY "))["url"])
+    raise NotReady("the loopback telephone network did not start; see the lines above")
+
+
+def _set_telephones(carrier_url: str, public_url: str) -> None:
+    voice = {"voice_url": f"{public_url}/v1/telephony/twilio/incoming"}
+    requests.put(f"{carrier_url}/_network", json=voice, timeout=5).raise_for_status()
+    for number, (label, plan) in demo_people.phone_plans().items():
+        response = requests.put(f"{carrier_url}/_phones/{number}", json=plan | {"label": label}, timeout=5)
+        response.raise_for_status()
+
+
+def _wait_until_ready(url: str, parts: list[subprocess.Popen[str]], stop: threading.Event) -> None:
+    deadline = time.monotonic() + START_MOST_S
+    while not stop.wait(0.2):
+        if any(part.poll() is not None for part in parts):
+            raise NotReady("a part ended while starting; see the lines above (is ANSIM_PORT free?)")
+        if time.monotonic() > deadline:
+            raise NotReady(f"the service was not ready after {START_MOST_S:.0f} s; see the lines above")
+        try:
+            if requests.get(f"{url}/readyz", timeout=2).status_code == 200:
+                return
+        except requests.RequestException:
+            continue
+
+
+def _tell_logins(folder: Path, cast: Cast) -> None:
+    """The log-in page of the demonstration lists them."""
+    (folder / "demo-logins.json").write_text(json.dumps(cast.logins))
+
+
+def _announce(settings: Settings, cast: Cast, carrier_url: str) -> None:
+    ready: dict[str, Any] = {
+        "url": settings.public_url,
+        "service_key": cast.service_key,
+        "carrier_url": carrier_url,
+        "logins": cast.logins,
+    }
+    settings.run_file.write_text(json.dumps(ready, indent=2))
+    lines = [f"{one['role']:<11} {one['name']:<10} {one['password']}" for one in cast.logins]
+    print(
+        f"\nAnsim is running with simulated people.{TELLS}"
+        f"pages        {settings.public_url}{TELLS}"
+        f"telephones   {carrier_url}  (no real phone rings){TELLS}"
+        + TELLS.join(lines)
+        + "\nCtrl-C stops all of it.\n",
+        flush=True,
+    )
+    print(f"ANSIM_READY {json.dumps(ready)}", flush=True)
+
+
+def _wear(url: str, cast: Cast, stop: threading.Event) -> None:
+    """Let everybody's virtual wearable report until stopped."""
+    wearers = []
+    started = time.monotonic()
+    for number, (played, _patient_id, code) in enumerate(cast.played):
+        band = Wearable.enrol(url, code, "ansim-virtual-band")
+        wearer = Wearer(seed=100 + number, scenario=Scenario.WELL)
+        if not played.reports:
+            continue
+        for body in wearer.history(datetime.now(UTC), HISTORY_H):
+            band.post(stamped(body, datetime.now(UTC)))
+        wearers.append((played, band, wearer))
+    while not stop.is_set():
+        for played, band, wearer in wearers:
+            _report(played, band, wearer, time.monotonic() - started)
+        stop.wait(UPLOAD_EVERY_S)
+
+
+def _report(played: Played, band: Wearable, wearer: Wearer, elapsed_s: float) -> None:
+    begins = played.scenario is not wearer.scenario and elapsed_s >= played.begins_s
+    if begins:
+        wearer.scenario = played.scenario
+        wearer.restart()
+    # What begins was going on for some minutes: bands report in batches.
+    n = 300 if begins and played.scenario in (Scenario.DESATURATION, Scenario.RESTING_TACHYCARDIA) else None
+    body = wearer.live(datetime.now(UTC), n=n or int(UPLOAD_EVERY_S), step_s=1.0)
+    if body is not None:
+        try:
+            band.post(body)
+        except requests.RequestException as error:
+            sys.stderr.write(f"ansim: a virtual wearable could not report ({type(error).__name__})\n")

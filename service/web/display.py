@@ -1,0 +1,86 @@
+"""Times and ages as people read them: Asia/Seoul, 24 hours, explicit patterns."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from service.web.text import Translator
+
+SEOUL = ZoneInfo("Asia/Seoul")
+_CLOCK = re.compile(r"^\s*(\d{1,2}):(\d{2})(?::(\d{2}))?\s*$")
+
+
+def time_of_day(at: datetime) -> str:
+    """Return the wall clock in Seoul, to the second."""
+    return f"{at.astimezone(SEOUL):%H:%M:%S}"
+
+
+def date_and_time(at: datetime, t: Translator) -> str:
+    """Return day and minute in Seoul, in the order that the language reads them."""
+    local = at.astimezone(SEOUL)
+    month = t(f"month.{local.month}")
+    return t("date.pattern", month=month, day=local.day, time=f"{local:%H:%M}")
+
+
+def epoch(at: datetime) -> int:
+    """Return whole seconds since 1970, for the browser's own clock."""
+    return round(at.timestamp())
+
+
+def seconds_clock(seconds: float) -> str:
+    """Return a running clock: ``0:24``, ``12:05``, ``1:02:05``."""
+    whole = max(0, int(seconds))
+    hours, rest = divmod(whole, 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
+
+
+def ago(seconds: float | None, t: Translator) -> str:
+    """Return how old something is; static/clock.js says the same words each second."""
+    if seconds is None:
+        return t("js.ago.never")
+    whole = int(seconds)
+    if whole < 10:
+        return t("js.ago.now")
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
+        n = whole // size
+        if n >= 1:
+            return t(f"js.ago.{unit}" if n == 1 else f"js.ago.{unit}s", n=n)
+    return t("js.ago.now")
+
+
+def until(seconds: float, t: Translator) -> str:
+    """Return how soon something is due."""
+    whole = int(seconds)
+    if whole <= 0:
+        return t("js.until.now")
+    if whole < 100:
+        return t("js.until.seconds", n=whole)
+    return t("js.until.clock", clock=seconds_clock(whole))
+
+
+def number(value: float) -> str:
+    """Return a measured value without needless digits."""
+    return f"{value:.1f}".rstrip("0").rstrip(".")
+
+
+def typed_time(text: str, now: datetime) -> datetime:
+    """Return the moment that a typed Seoul wall-clock time means: the latest one not in the future.
+
+    Raises
+    ------
+    ValueError
+        If `text` is not ``hh:mm`` or ``hh:mm:ss``.
+    """
+    found = _CLOCK.match(text)
+    if not found:
+        raise ValueError(f"time must be hh:mm or hh:mm:ss in Korean time, was {text!r}")
+    hour, minute, second = int(found[1]), int(found[2]), int(found[3] or 0)
+    local = now.astimezone(SEOUL)
+    if not (hour < 24 and minute < 60 and second < 60):
+        raise ValueError(f"time must be between 00:00 and 23:59, was {text!r}")
+    at = local.replace(hour=hour, minute=minute, second=second, microsecond=0)
+    # A minute's grace: the dispatcher's own wall clock may run ahead of ours.
+    return at if at <= local + timedelta(minutes=1) else at - timedelta(days=1)

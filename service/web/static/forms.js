@@ -1,0 +1,35 @@
+// Send the actions without leaving the page; without this script they are plain forms.
+import { toast } from "./live.js";
+import { t } from "./words.js";
+
+export function sendForms(done) {
+  document.addEventListener("input", (event) => { event.target.dataset.touched = "1"; });
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (!form.dataset.act) return;
+    event.preventDefault();
+    const buttons = [...form.querySelectorAll("button")];
+    const body = new URLSearchParams(new FormData(form, event.submitter));
+    buttons.forEach((b) => { b.disabled = true; });
+    try {
+      const response = await fetch(form.getAttribute("action"), {
+        method: "POST", body, headers: { "X-Ansim": "fragment" }, signal: AbortSignal.timeout(10000),
+      });
+      if (response.ok) {
+        form.reset();
+        for (const field of form.elements) delete field.dataset.touched;
+        form.closest("details")?.removeAttribute("open");
+        document.activeElement?.blur?.();
+        done(form.dataset.act, form, true);
+      } else {
+        const answer = response.status === 409 ? await response.json() : {};
+        toast(answer.message || t("js.act.failed"));
+        done(form.dataset.act, form, false);
+      }
+    } catch (error) {
+      console.warn("action failed", error);
+      toast(t("js.act.no_link"));
+    }
+    buttons.forEach((b) => { b.disabled = false; });
+  });
+}

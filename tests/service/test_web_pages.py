@@ -1,0 +1,563 @@
+"""The pages: who sees which, what a form may do, and what every answer carries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.exceptions import HTTPException
+
+from service.web import pages
+from service.workflows.incidents import Refused
+
+NOW = datetime(2026, 11, 22, 12, 4, 33, tzinfo=UTC)
+CASE = UUID("0192b1d0-0000-7000-8000-000000000001")
+MEDIUM = UUID("0192b1d0-0000-7000-8000-000000000002")
+PATIENT = UUID("0192b1d0-0000-7000-8000-00000000000a")
+SPEECHES = {
+    "ko": {
+        "sos": "긴급 호출 버튼을 눌렀습니다 (늦게 도착: 3분)",
+        "low": "산소포화도가 4분째 84 %입니다 (평소 96 %, 한계 90 %)",
+        "checking": "본인에게 확인 중",
+        "confirmed": "확인됨",
+        "next": "김민지 님에게 전화",
+        "daughter": "딸",
+        "desk": "관제 요원",
+        "no_answer": "받지 않음",
+        "voicemail": "음성 사서함",
+        "fresh": "새 측정값이 있고 모두 평소와 같습니다.",
+        "help": "긴급 호출 버튼이 눌려 도움을 요청하고 있습니다.",
+        "stale": "밴드에서 3시간째 소식이 없어 상태를 알 수 없습니다.",
+        "check": "맥박이 평소보다 조금 빠릅니다. 지켜보고 있습니다.",
+        "well_w": "잘 지내고 계세요",
+        "check_w": "확인이 필요해요",
+        "help_w": "도움이 필요해요",
+        "unknown_w": "지금은 알 수 없어요",
+    },
+    "en": {
+        "sos": "The SOS button was pressed (arrived 3 minutes late)",
+        "low": "Oxygen saturation has been 84 % for 4 minutes (usual 96 %, limit 90 %)",
+        "checking": "Asking the person",
+        "confirmed": "Confirmed",
+        "next": "ring Kim Minji",
+        "daughter": "daughter",
+        "desk": "Dispatcher",
+        "no_answer": "no answer",
+        "voicemail": "voicemail",
+        "fresh": "Fresh readings, all as usual.",
+        "help": "The SOS button was pressed and help is being arranged.",
+        "stale": "The band has sent nothing for 3 hours, so we cannot know.",
+        "check": "The pulse is a little faster than usual. We are watching it.",
+        "well_w": "Well",
+        "check_w": "Please check",
+        "help_w": "Needs help",
+        "unknown_w": "Not known now",
+    },
+}
+
+
+def person(name: str = "박순자", age: int = 82, simulated: bool = True) -> dict[str, Any]:
+    return {"id": PATIENT, "name": name, "age": age, "district": "부산 해운대구", "simulated": simulated}
+
+
+def row(say: dict[str, str], now: datetime = NOW, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": CASE,
+        "patient": person(),
+        "priority": "high",
+        "state": "confirmed",
+        "state_text": say["confirmed"],
+        "technical": False,
+        "reasons": [say["sos"], say["low"]],
+        "opened_at": now - timedelta(seconds=84),
+        "owner": None,
+        "mine": False,
+        "acknowledged": False,
+        "deadline_at": None,
+        "next_step_text": say["next"],
+        "next_step_at": now + timedelta(seconds=24),
+        "last_rung": {"who": "박준호", "result_text": say["no_answer"], "at": now - timedelta(seconds=21)},
+        **changes,
+    }
+
+
+def vitals(stale: bool = False) -> list[dict[str, Any]]:
+    age = 10_800.0 if stale else 24.0
+    said = (
+        ("heart_rate_bpm", "심박수", 112, "bpm"),
+        ("spo2_pct", "산소포화도", 84, "%"),
+        ("respiratory_rate_bpm", "호흡수", 24, "/min"),
+        ("temperature_c", "체온", 36.6, "°C"),
+    )
+    tiles = [
+        {"code": c, "name": n, "value": v, "unit": u, "age_s": age, "stale": stale, "doubtful": False}
+        for c, n, v, u in said
+    ]
+    tiles.append(
+        {
+            "code": "systolic_mmhg",
+            "name": "수축기 혈압",
+            "value": 128,
+            "unit": "mmHg",
+            "age_s": 7_500.0,
+            "stale": True,
+            "doubtful": False,
+        }
+    )
+    tiles.append(
+        {
+            "code": "glucose_mgdl",
+            "name": "혈당",
+            "value": None,
+            "unit": "mg/dL",
+            "age_s": None,
+            "stale": True,
+            "doubtful": False,
+        }
+    )
+    tiles[2]["doubtful"] = True
+    return tiles
+
+
+def series(now: datetime = NOW, minutes: int = 30, until: int = 0) -> list[dict[str, Any]]:
+    steps = range(minutes * 6, until * 6, -1)
+    moment = now.timestamp()
+    return [
+        {
+            "code": "heart_rate_bpm",
+            "name": "심박수",
+            "unit": "bpm",
+            "low": 50,
+            "high": 110,
+            "points": [[moment - 10 * n, 74 + (n * 7) % 5 + max(0, 40 - n)] for n in steps if not 60 < n < 90],
+        },
+        {
+            "code": "spo2_pct",
+            "name": "산소포화도",
+            "unit": "%",
+            "low": 90,
+            "high": None,
+            "points": [[moment - 10 * n, 96 - (n * 3) % 2 - max(0, 14 - n // 2)] for n in steps if n > 24],
+        },
+    ]
+
+
+def case(say: dict[str, str], now: datetime = NOW, **changes: Any) -> dict[str, Any]:
+    timeline = [
+        (0, say["sos"], ""),
+        (2, say["confirmed"], ""),
+        (18, f"박준호: {say['no_answer']}", say["daughter"]),
+        (63, f"김민지: {say['voicemail']}", ""),
+    ]
+    return {
+        **row(say, now),
+        "patient": {
+            **person(),
+            "sex_text": "여",
+            "birth_year": 1944,
+            "address": "부산 해운대구 우동 12, 101동 1203호",
+            "access_note": "공동현관 비밀번호는 관리실에 문의, 열쇠는 1201호 이웃",
+            "phones": ["051-555-0123"],
+            "flags": ["심장 질환", "청력 저하"],
+        },
+        "contacts": [
+            {
+                "name": "박준호",
+                "relation": "아들",
+                "phone": "010-5550-0102",
+                "result_text": say["no_answer"],
+                "at": now - timedelta(seconds=66),
+                "going": False,
+            },
+            {
+                "name": "김민지",
+                "relation": say["daughter"],
+                "phone": "010-5550-0103",
+                "result_text": None,
+                "at": None,
+                "going": False,
+            },
+        ],
+        "vitals": vitals(),
+        "news2_text": "NEWS2 8 (5/7)",
+        "series": series(now),
+        "timeline": [
+            {"at": now - timedelta(seconds=84 - s), "t_s": s, "text": x, "who_text": w} for s, x, w in timeline
+        ],
+        "cost": {"calls": 2, "texts": 1, "amount_text": "₩ 134"},
+        "actions": ["claim", "acknowledge", "dispatch", "progress", "note", "stand_down", "close"],
+        "progress_states": [{"state": "at_patient", "text": "곁에 도착"}],
+        "close_reasons": [{"code": "helped", "text": "도움을 받음"}],
+        "external_reference": None,
+        "times": {},
+        **changes,
+    }
+
+
+def card(say: dict[str, str], now: datetime = NOW, word: str = "well", **changes: Any) -> dict[str, Any]:
+    why = {"well": "fresh", "check": "check", "help": "help", "unknown": "stale"}[word]
+    stale = word == "unknown"
+    helping = {
+        "id": CASE,
+        "state_text": say["confirmed"],
+        "opened_at": now - timedelta(seconds=84),
+        "reasons": [say["sos"]],
+        "rung": [{"who": "박준호", "result_text": say["no_answer"], "at": now - timedelta(seconds=60)}],
+        "going": None,
+        "next_step_text": say["next"],
+    }
+    return {
+        "id": PATIENT,
+        "name": "박순자",
+        "age": 82,
+        "simulated": True,
+        "word": word,
+        "word_text": say[f"{word}_w"],
+        "why": say[why],
+        "data_age_s": 10_800.0 if stale else 128.0,
+        "stale": stale,
+        "vitals": vitals(stale),
+        "technical": [],
+        "incident": helping if word == "help" else None,
+        "series": series(now, 360, 180 if stale else 0),
+        "history": [{"opened_at": now - timedelta(days=9), "reason": say["low"], "outcome_text": say["fresh"]}],
+        "looked": [{"who": "이지은", "role_text": say["desk"], "at": now - timedelta(hours=2)}],
+        **changes,
+    }
+
+
+class Gate:
+    """Stands for service.access: one dispatcher, one caregiver, everything that was asked of it."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[UUID, str, dict[str, str]]] = []
+        self.languages: list[str] = []
+        self.refusal: Exception | None = None
+        self.rows: list[dict[str, Any]] | None = None
+        self.cards: list[dict[str, Any]] | None = None
+        self.ended: list[str] = []
+
+    class Denied(Exception):
+        pass
+
+    def viewer_from_cookie(self, house: Any, cookie: str | None) -> Any:
+        who = {
+            "desk": ("이지은", {"dispatcher"}, "ko"),
+            "desk-en": ("Lee Jieun", {"dispatcher"}, "en"),
+            "family": ("김민지", {"caregiver"}, "ko"),
+            "both": ("정하늘", {"operator"}, "en"),
+        }.get(cookie or "")
+        if who is None:
+            return None
+        return SimpleNamespace(
+            person_id=PATIENT,
+            name=who[0],
+            roles=frozenset(who[1]),
+            language=who[2],
+            csrf="token",
+            patients=frozenset(),
+        )
+
+    def log_in(self, house: Any, name: str, password: str, remote: str) -> Any:
+        return ("desk", self.viewer_from_cookie(house, "desk")) if (name, password) == ("이지은", "demo-1") else None
+
+    def log_out(self, house: Any, cookie: str) -> None:
+        self.ended.append(cookie)
+
+    def set_language(self, house: Any, viewer: Any, language: str) -> None:
+        self.languages.append(language)
+
+    def board(self, house: Any, viewer: Any) -> dict[str, Any]:
+        if "dispatcher" not in viewer.roles:
+            raise self.Denied("board")
+        rows = [row(SPEECHES[viewer.language])] if self.rows is None else self.rows
+        return {
+            "rows": rows,
+            "technical": [],
+            "counts": {"open": len(rows), "unclaimed": len(rows)},
+            "cursor": 1,
+            "now": NOW,
+        }
+
+    def incident(self, house: Any, viewer: Any, incident_id: UUID) -> dict[str, Any]:
+        if incident_id != CASE:
+            raise LookupError("no incident")
+        if "dispatcher" not in viewer.roles:
+            raise self.Denied("incident")
+        return case(SPEECHES[viewer.language])
+
+    def my_patients(self, house: Any, viewer: Any) -> dict[str, Any]:
+        return {"patients": [card(SPEECHES["ko"])] if self.cards is None else self.cards, "now": NOW}
+
+    def patient(self, house: Any, viewer: Any, patient_id: UUID) -> dict[str, Any]:
+        return (self.cards or [card(SPEECHES["ko"])])[0]
+
+    def act(self, house: Any, viewer: Any, incident_id: UUID, action: str, fields: dict[str, str]) -> None:
+        if self.refusal:
+            raise self.refusal
+        self.done.append((incident_id, action, fields))
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    fake = Gate()
+    monkeypatch.setattr(pages, "access", fake)
+    return fake
+
+
+@pytest.fixture
+def app(gate: Gate) -> Iterator[Flask]:
+    built = Flask(__name__)
+    built.testing = True
+    settings = SimpleNamespace(demo=True, public_url="https://ansim.example")
+    logins = [{"role": "dispatcher", "name": "이지은", "password": "demo-1"}]
+    built.extensions["ansim"] = SimpleNamespace(settings=settings, extras={"demo_logins": logins}, clock=lambda: NOW)
+    pages.install(built)
+    built.register_error_handler(HTTPException, pages.error_page)
+    built.add_url_rule("/boom", view_func=lambda: 1 / 0)
+    yield built
+
+
+def as_(app: Flask, cookie: str) -> FlaskClient:
+    client = app.test_client()
+    client.set_cookie("ansim_session", cookie)
+    return client
+
+
+PAGES = ["/board", "/board/rows", f"/incidents/{CASE}", f"/incidents/{CASE}/body"]
+FAMILY = ["/patients", "/patients/body", f"/patients/{PATIENT}", f"/patients/{PATIENT}/body"]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_dispatcher_pages_open_in_both_languages(app: Flask, path: str) -> None:
+    korean = as_(app, "desk").get(path)
+    english = as_(app, "desk-en").get(path)
+    assert (korean.status_code, english.status_code) == (200, 200)
+    assert "긴급" in korean.text
+    assert "Emergency" in english.text
+
+
+@pytest.mark.parametrize("path", FAMILY)
+@pytest.mark.parametrize("word", ["well", "check", "help", "unknown"])
+def test_caregiver_pages_open_for_every_word(app: Flask, gate: Gate, path: str, word: str) -> None:
+    gate.cards = [card(SPEECHES["ko"], word=word)]
+    page = as_(app, "family").get(path)
+    assert page.status_code == 200
+    assert SPEECHES["ko"][f"{word}_w"] in page.text
+
+
+@pytest.mark.parametrize("path", PAGES + FAMILY)
+def test_every_page_is_shielded_and_never_stored(app: Flask, path: str) -> None:
+    headers = as_(app, "desk").get(path).headers
+    assert headers["Cache-Control"] == "no-store"
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert "unsafe-inline" not in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", PAGES + FAMILY)
+def test_no_page_needs_inline_script_or_style(app: Flask, path: str) -> None:
+    html = as_(app, "desk").get(path).text
+    assert not re.search(r"<script(?![^>]*(src=|application/json))", html)
+    assert not re.search(r"\s(style|on[a-z]+)=", html)
+    assert "http://" not in html.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_stranger_is_sent_to_log_in_and_back(app: Flask) -> None:
+    answer = app.test_client().get(f"/incidents/{CASE}")
+    assert answer.location == f"/login?next=%2Fincidents%2F{CASE}"
+
+
+def test_refreshing_part_of_a_page_after_the_session_ended_is_401(app: Flask) -> None:
+    assert app.test_client().get("/board/rows", headers={"X-Ansim": "fragment"}).status_code == 401
+
+
+def test_log_in_sets_a_guarded_cookie_and_goes_where_the_person_wanted(app: Flask) -> None:
+    answer = app.test_client().post("/login", data={"name": "이지은", "password": "demo-1", "next": "/board"})
+    cookie = answer.headers["Set-Cookie"]
+    assert answer.location == "/board"
+    assert all(part in cookie for part in ("ansim_session=desk", "HttpOnly", "SameSite=Lax", "Secure"))
+
+
+@pytest.mark.parametrize("elsewhere", ["https://evil.example", "//evil.example", "/\\evil.example", "board"])
+def test_log_in_never_leads_to_another_site(app: Flask, elsewhere: str) -> None:
+    answer = app.test_client().post("/login", data={"name": "이지은", "password": "demo-1", "next": elsewhere})
+    assert answer.location == "/board"
+
+
+def test_wrong_password_says_so_calmly_and_keeps_the_name(app: Flask) -> None:
+    answer = app.test_client().post("/login", data={"name": "이지은", "password": "x"})
+    assert answer.status_code == 401
+    assert 'value="이지은"' in answer.text
+    assert "맞지 않습니다" in answer.text
+
+
+def test_log_in_form_from_another_site_is_refused(app: Flask) -> None:
+    answer = app.test_client().post(
+        "/login", data={"name": "이지은", "password": "demo-1"}, headers={"Origin": "https://evil.example"}
+    )
+    assert answer.status_code == 403
+
+
+def test_demo_log_ins_are_listed_as_simulated_only_in_a_demo(app: Flask) -> None:
+    assert "demo-1" in app.test_client().get("/login").text
+    assert "가상 인물" in app.test_client().get("/login").text
+    app.extensions["ansim"].settings.demo = False
+    assert "demo-1" not in app.test_client().get("/login").text
+
+
+def test_language_may_be_chosen_before_log_in(app: Flask) -> None:
+    assert "Password" in app.test_client().get("/login?lang=en").text
+    assert "비밀번호" in app.test_client().get("/login?lang=ko", headers={"Accept-Language": "en"}).text
+    assert "Password" in app.test_client().get("/login", headers={"Accept-Language": "en-GB,en"}).text
+
+
+@pytest.mark.parametrize(
+    ("cookie", "path"), [("desk", "/board"), ("family", f"/patients/{PATIENT}"), ("both", "/help/operator")]
+)
+def test_first_page_follows_the_role(app: Flask, cookie: str, path: str) -> None:
+    assert as_(app, cookie).get("/").location == path
+
+
+def test_caregiver_of_two_gets_the_list(app: Flask, gate: Gate) -> None:
+    gate.cards = [card(SPEECHES["ko"]), card(SPEECHES["ko"], word="unknown")]
+    assert as_(app, "family").get("/").location == "/patients"
+
+
+def test_caregiver_may_not_open_the_board(app: Flask) -> None:
+    answer = as_(app, "family").get("/board")
+    assert answer.status_code == 403
+    assert "볼 수 없는 화면" in answer.text and "119" in answer.text
+
+
+def test_form_without_the_right_token_does_nothing(app: Flask, gate: Gate) -> None:
+    for data in ({}, {"csrf": "wrong"}):
+        assert as_(app, "desk").post(f"/incidents/{CASE}/claim", data=data).status_code == 403
+    assert gate.done == []
+
+
+def test_claim_is_done_once_and_returns_to_the_board(app: Flask, gate: Gate) -> None:
+    answer = as_(app, "desk").post(f"/incidents/{CASE}/claim", data={"csrf": "token", "next": "/board"})
+    assert (answer.status_code, answer.location) == (303, "/board")
+    assert gate.done == [(CASE, "claim", {})]
+
+
+def test_119_call_is_recorded_with_time_of_day_in_seoul_and_reference(app: Flask, gate: Gate) -> None:
+    as_(app, "desk").post(
+        f"/incidents/{CASE}/dispatch", data={"csrf": "token", "called_at": "21:03:10", "reference": " A-77 "}
+    )
+    fields = gate.done[0][2]
+    assert datetime.fromisoformat(fields["called_at"]) == datetime(2026, 11, 22, 12, 3, 10, tzinfo=UTC)
+    assert fields["reference"] == "A-77"
+
+
+def test_unreadable_time_of_a_119_call_is_asked_for_again(app: Flask, gate: Gate) -> None:
+    answer = as_(app, "desk").post(f"/incidents/{CASE}/dispatch", data={"csrf": "token", "called_at": "soon"})
+    assert answer.status_code == 409
+    assert "14:05" in answer.text
+    assert gate.done == []
+
+
+def test_only_the_fields_of_an_action_reach_the_rules(app: Flask, gate: Gate) -> None:
+    as_(app, "desk").post(f"/incidents/{CASE}/note", data={"csrf": "token", "text": "문 앞", "state": "closed"})
+    assert gate.done == [(CASE, "note", {"text": "문 앞"})]
+
+
+def test_refused_action_is_explained_in_the_viewers_language(app: Flask, gate: Gate) -> None:
+    gate.refusal = Refused("closed is reached from at_patient", code="not_allowed_now")
+    page = as_(app, "desk").post(f"/incidents/{CASE}/close", data={"csrf": "token", "reason": "helped"})
+    short = as_(app, "desk-en").post(
+        f"/incidents/{CASE}/close",
+        data={"csrf": "token", "reason": "helped"},
+        headers={"X-Ansim": "fragment"},
+    )
+    assert (page.status_code, short.status_code) == (409, 409)
+    assert "지금 상태에서는 할 수 없습니다" in page.text
+    assert "cannot be done" in short.get_json()["message"]
+
+
+def test_unknown_action_and_unknown_incident_are_not_found(app: Flask) -> None:
+    desk = as_(app, "desk")
+    assert desk.post(f"/incidents/{CASE}/explode", data={"csrf": "token"}).status_code == 404
+    assert desk.get(f"/incidents/{MEDIUM}").status_code == 404
+    assert desk.get("/nowhere").status_code == 404
+
+
+def test_error_pages_speak_both_languages(app: Flask) -> None:
+    app.testing = False
+    for path, status in (("/nowhere", 404), ("/boom", 500)):
+        answer = app.test_client().get(path)
+        assert answer.status_code == status
+        assert 'lang="ko"' in answer.text and 'lang="en"' in answer.text
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_simulated_person_is_marked_and_a_real_one_is_not(app: Flask, gate: Gate) -> None:
+    assert "가상 인물" in as_(app, "desk").get("/board").text
+    gate.rows = [row(SPEECHES["ko"], patient=person(simulated=False))]
+    assert "가상 인물" not in as_(app, "desk").get("/board/rows").text
+
+
+def test_names_cannot_smuggle_markup(app: Flask, gate: Gate) -> None:
+    gate.rows = [row(SPEECHES["ko"], patient=person(name="<script>alert(1)</script>"))]
+    assert "<script>alert" not in as_(app, "desk").get("/board").text
+
+
+def test_empty_board_says_when_it_was_checked(app: Flask, gate: Gate) -> None:
+    gate.rows = []
+    text = as_(app, "desk").get("/board/rows").text
+    assert "열린 사건이 없습니다" in text and "21:04:33" in text
+
+
+def test_claimed_row_offers_no_claim_and_names_its_owner(app: Flask, gate: Gate) -> None:
+    gate.rows = [row(SPEECHES["ko"], owner={"name": "최유리", "role_text": "관제 요원"}, acknowledged=True)]
+    text = as_(app, "desk").get("/board/rows").text
+    assert "최유리" in text and "/claim" not in text and "data-unclaimed" not in text.split('data-part="row')[1]
+
+
+def test_settled_case_neither_calls_for_a_claim_nor_sounds(app: Flask, gate: Gate) -> None:
+    gate.rows = [row(SPEECHES["ko"], state="stood_down", settled=True)]
+    text = as_(app, "desk").get("/board/rows").text.split('data-part="row')[1]
+    assert "data-unclaimed" not in text
+    assert "<form" not in text
+
+
+def test_only_allowed_actions_are_offered(app: Flask, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "incident", lambda *_: case(SPEECHES["ko"], actions=["note"]))
+    html = as_(app, "desk").get(f"/incidents/{CASE}").text
+    assert re.findall(r'action="/incidents/[^"]*/(\w+)"', html) == ["note"]
+
+
+def test_age_of_the_data_comes_before_the_word(app: Flask) -> None:
+    text = as_(app, "family").get(f"/patients/{PATIENT}").text
+    assert text.index("2분 전") < text.index("잘 지내고 계세요")
+
+
+def test_stale_card_is_never_shown_as_well(app: Flask, gate: Gate) -> None:
+    gate.cards = [card(SPEECHES["ko"], stale=True)]
+    assert 'class="glance well' not in as_(app, "family").get("/patients").text
+
+
+def test_language_switch_is_remembered(app: Flask, gate: Gate) -> None:
+    answer = as_(app, "desk").post("/language", data={"csrf": "token", "lang": "en", "next": "/board"})
+    assert (answer.location, gate.languages) == ("/board", ["en"])
+
+
+def test_log_out_ends_the_session_on_the_server(app: Flask, gate: Gate) -> None:
+    answer = as_(app, "desk").post("/logout", data={"csrf": "token"})
+    assert answer.location == "/login"
+    assert gate.ended == ["desk"]
+
+
+def test_scripts_and_styles_are_served_from_here(app: Flask) -> None:
+    for name in ("ansim.css", "board.js", "watch.js", "ticker.js"):
+        answer = app.test_client().get(f"/assets/{name}")
+        assert answer.status_code == 200
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
