@@ -85,6 +85,7 @@ class Jobs:
         ticking.check_silence(self._house)
         readings.sweep_undetected(self._house)
         ticking.raise_again(self._house)
+        ticking.audit(self._house)
 
     def _beat(self) -> None:
         ticking.beat(self._house)

@@ -128,8 +128,9 @@ def _contradictions(x: Floats, age: Ints, latest: Floats, spo2_normal: Floats) -
 
 
 def _disagreement(x: Floats, age: Ints, latest: Floats) -> tuple[Bools, Bools]:
-    both = (np.abs(age[:, :2]) <= SAME_MOMENT_S).all(axis=1) & (latest[:, :2] > 0).all(axis=1)
-    judged: Bools = both & ~np.isnan(x[:, :2]).all(axis=1)
+    near = (np.abs(age[:, :2]) <= SAME_MOMENT_S) & (latest[:, :2] > 0)
+    absent = np.isnan(x[:, :2])
+    judged: Bools = near[:, 0] & near[:, 1] & ~(absent[:, 0] & absent[:, 1])
     heart, pulse = latest[:, _HEART], latest[:, _PULSE]
     limit = np.maximum(DISAGREE_BPM, DISAGREE_SHARE * np.maximum(heart, pulse))
     differ: Bools = judged & (np.abs(heart - pulse) > limit)

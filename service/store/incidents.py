@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -143,17 +143,8 @@ def due_incidents(tx: Tx, now: datetime, most: int = 200) -> list[tuple[UUID, UU
     return [(row.patient_id, row.id) for row in rows]
 
 
-def stray_incidents(tx: Tx, latest: datetime, most: int = 200) -> list[tuple[UUID, UUID]]:
-    """Open incidents without a next step, or with one too far off to be true (a clock jumped)."""
-    rows = tx.conn.execute(
-        select(_INCIDENT.c.patient_id, _INCIDENT.c.id)
-        .where(
-            _INCIDENT.c.closed_at.is_(None),
-            or_(_INCIDENT.c.next_step_at.is_(None), _INCIDENT.c.next_step_at > latest),
-        )
-        .limit(most)
-    )
-    return [(row.patient_id, row.id) for row in rows]
+def all_open_incidents(tx: Tx) -> Sequence[Row[Any]]:
+    return tx.conn.execute(select(_INCIDENT).where(_INCIDENT.c.closed_at.is_(None))).all()
 
 
 def oldest_due_step(tx: Tx) -> datetime | None:
@@ -319,13 +310,11 @@ def claim_notifications(
 
 
 def _claimable(now: datetime) -> Any:
-    return and_(
-        _OUTBOX.c.due_at <= now,
-        or_(
-            _OUTBOX.c.status == PENDING,
-            and_(_OUTBOX.c.status == CLAIMED, _OUTBOX.c.lease_until <= now),
-        ),
-    )
+    # A time too far off to be true was written before a clock was set back.
+    untrue = now + timedelta(minutes=5)
+    due = or_(_OUTBOX.c.due_at <= now, _OUTBOX.c.due_at > untrue)
+    left_behind = or_(_OUTBOX.c.lease_until <= now, _OUTBOX.c.lease_until > untrue)
+    return and_(due, or_(_OUTBOX.c.status == PENDING, and_(_OUTBOX.c.status == CLAIMED, left_behind)))
 
 
 def update_notification(tx: Tx, notification_id: UUID, **values: Any) -> None:

@@ -213,6 +213,13 @@ def silent_devices(tx: Tx, now: datetime, most: int = 200) -> Sequence[Row[Any]]
     ).all()
 
 
+def devices_heard_after(tx: Tx, now: datetime) -> Sequence[Row[Any]]:
+    """Devices whose last receipt lies in our future: our clock was set back."""
+    return tx.conn.execute(
+        select(_DEVICE).where(_DEVICE.c.last_received_at > now, _DEVICE.c.revoked_at.is_(None))
+    ).all()
+
+
 def note_silence(
     tx: Tx, patient_id: UUID, device_id: UUID, *, seen: datetime | None, since: datetime, again: datetime
 ) -> bool:

@@ -31,7 +31,7 @@ class Wearable:
         """Spend an enrolment code on a new device with a new Ed25519 key."""
         key = Ed25519PrivateKey.generate()
         session = session or requests.Session()
-        wanted = {
+        wanted: dict[str, Any] = {
             "code": code,
             "alg": "ed25519",
             "model": model,

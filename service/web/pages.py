@@ -51,15 +51,12 @@ def create_blueprint() -> Blueprint:
     pages = Blueprint("pages", __name__, template_folder="templates", static_folder="static", static_url_path="/assets")
     pages.before_request(_who_asks)
     pages.after_request(_shielded)
+    pages.after_app_request(_dressed)
     pages.app_context_processor(_for_templates)
     _add_routes(pages)
     pages.register_error_handler(HTTPException, error_page)
     return pages
 
-
-def install(app: Flask) -> None:
-    """Put every page into the application."""
-    app.register_blueprint(create_blueprint())
 
 
 def _add_routes(pages: Blueprint) -> None:
@@ -174,7 +171,14 @@ def _to_login() -> Any:
 
 
 def _problem(status: int) -> Response:
-    return make_response(render_template("error.html", status=status), status)
+    page = make_response(render_template("error.html", status=status), status)
+    return shield.protect(page, page=True)
+
+
+def _dressed(response: Response) -> Response:
+    """An unknown address belongs to no blueprint: people get our page, machines keep their problem+json."""
+    plain = request.blueprint is None and response.mimetype == "text/html"
+    return _problem(response.status_code) if plain and response.status_code in (404, 405) else response
 
 
 def error_page(error: HTTPException) -> Response:
@@ -199,7 +203,7 @@ def login_form(failed: bool = False) -> Any:
         failed=failed,
         next=shield.local_path(request.values.get("next")) or "",
         chosen=request.values.get("lang") or "",
-        demo=house.extras.get("demo_logins", []) if house.settings.demo else [],
+        demo=house.demo_logins(),
         name=request.form.get("name", ""),
     )
     return make_response(page, 401 if failed else 200)

@@ -10,6 +10,7 @@ from sqlalchemy import Row
 
 from dispatch import escalation
 from dispatch.alarm import AlarmCondition, Priority
+from dispatch.incident import Decision
 from service.detection import silence_condition
 from service.sealing import SealingError
 from service.store import incidents as store
@@ -18,8 +19,6 @@ from service.store.database import Tx
 from service.workflows import cases
 from service.workflows.house import House, log, warn, where
 
-FURTHEST_STEP = timedelta(hours=1)
-"""No rule waits longer than this; a due time further off comes from a clock that jumped."""
 STILL_TRUE_AFTER = {Priority.HIGH: timedelta(minutes=15), Priority.MEDIUM: timedelta(minutes=60)}
 """Policy: a sign that is still there this long after its case closed is a case again."""
 SILENCE_AGAIN = timedelta(minutes=30)
@@ -27,20 +26,40 @@ SILENCE_AGAIN = timedelta(minutes=30)
 
 def run_due(house: House) -> int:
     """Take the steps that are due, each case in its own commit. Returns how many cases moved."""
-    now = house.clock()
     with house.database.read() as tx:
-        due = store.due_incidents(tx, now) + store.stray_incidents(tx, now + FURTHEST_STEP)
+        due = store.due_incidents(tx, house.clock())
     for patient_id, incident_id in due:
-        try:
-            cases.change(
-                house, patient_id, incident_id, lambda incident: escalation.next_steps(incident, house.clock())
-            )
-        except SealingError as error:
-            _put_desk_on_it(house, patient_id, incident_id, type(error).__name__)
-        except Exception as error:  # noqa: BLE001 - one broken case must not stop the others' steps
-            warn("step_failed", incident=incident_id, why=type(error).__name__, where=where(error))
-            _put_desk_on_it(house, patient_id, incident_id, type(error).__name__)
+        _step(house, patient_id, incident_id)
     return len(due)
+
+
+def audit(house: House) -> int:
+    """Re-check every open case: one without a next step, or with one that a clock set back put too far off.
+
+    Returns how many cases had to be put right.
+    """
+    now, mended = house.clock(), 0
+    with house.database.read() as tx:
+        rows = store.all_open_incidents(tx)
+    for row in rows:
+        try:
+            case = cases.open_case(house, row)
+        except SealingError:
+            continue  # its own due time brings it to `run_due`, which puts the desk on it
+        if row.next_step_at is None or escalation.next_steps(case, now) != Decision(incident=case):
+            _step(house, row.patient_id, row.id)
+            mended += 1
+    return mended
+
+
+def _step(house: House, patient_id: UUID, incident_id: UUID) -> None:
+    try:
+        cases.change(house, patient_id, incident_id, lambda incident: escalation.next_steps(incident, house.clock()))
+    except SealingError as error:
+        _put_desk_on_it(house, patient_id, incident_id, type(error).__name__)
+    except Exception as error:  # noqa: BLE001 - one broken case must not stop the others' steps
+        warn("step_failed", incident=incident_id, why=type(error).__name__, where=where(error))
+        _put_desk_on_it(house, patient_id, incident_id, type(error).__name__)
 
 
 def _put_desk_on_it(house: House, patient_id: UUID, incident_id: UUID, why: str) -> None:
@@ -56,7 +75,13 @@ def check_silence(house: House) -> int:
     """Devices from which nothing came for too long, judged by our own clock."""
     now = house.clock()
     with house.database.read() as tx:
+        ahead = people_store.devices_heard_after(tx, now)
         silent = people_store.silent_devices(tx, now)
+    for device in ahead:
+        # Our own clock was set back: the wait starts again now, and is no longer than it should be.
+        due = now + timedelta(seconds=device.silent_after_s)
+        with house.database.write() as tx:
+            people_store.device_heard(tx, device.patient_id, device.id, now, due)
     for device in silent:
 
         def work(tx: Tx, device: Row[Any] = device) -> None:
