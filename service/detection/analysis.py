@@ -12,7 +12,7 @@ from devices.reading import INDEX, Batch
 from dispatch.alarm import AlarmCondition
 from service.detection import quality, samples, state, usual
 from service.detection.conditions import CODES, Pass, codes, condition, physiological, shown
-from service.detection.limits import REST_S, People, PersonSettings, signals
+from service.detection.limits import LATE_S, REST_S, People, PersonSettings, signals
 from service.detection.segments import Floats, Ints, latch, running_max
 from service.detection.state import EVIDENCE, GATED, NEVER, Records
 
@@ -101,7 +101,7 @@ def _lanes(rows: _Rows, records: Records) -> tuple[Ints, Ints]:
     return lane, np.lexsort((np.where(lane & 1, rows.time, 0), lane))
 
 
-def _run(rows: _Rows, records: Records, people: People, now_s: int) -> tuple[Pass, Records]:
+def _run(rows: _Rows, records: Records, people: People, now_s: int, late_s: float) -> tuple[Pass, Records]:
     lane_of, order = _lanes(rows, records)
     used, size = np.unique(lane_of, return_counts=True)
     first = np.concatenate([[0], np.cumsum(size + 1)[:-1]])
@@ -122,7 +122,7 @@ def _run(rows: _Rows, records: Records, people: People, now_s: int) -> tuple[Pas
     gate = quality.gate(values, time, first, lanes, wearers.scale_2)
     found = samples.evidence(gate, first)
     kept = samples.thin(found, time, lane, front, lanes)
-    judged = signals(gate, kept, found, (values, time, front, now_s - time), first, lanes, wearers)
+    judged = signals(gate, kept, found, (values, time, front, now_s - time), first, lanes, wearers, late_s)
     held = latch(judged.arm, judged.clear, first, lanes["latch"])
     rest = (time - gate.steps_t >= REST_S) & (used[lane] & 1 == 0)
     learnt = usual.learn(found, rest, (time, lane, first), held, wearers, records[used // 2])
@@ -240,7 +240,11 @@ def _explain(results: list[Analysis], rows: _Rows, doubt: npt.NDArray[np.uint8],
 
 
 def analyse(
-    states: Sequence[bytes | None], batches: Sequence[Batch], settings: Sequence[PersonSettings], now_us: int
+    states: Sequence[bytes | None],
+    batches: Sequence[Batch],
+    settings: Sequence[PersonSettings],
+    now_us: int,
+    late_s: float = LATE_S,
 ) -> list[Analysis]:
     """Judge one upload of each of a group of patients.
 
@@ -253,6 +257,8 @@ def analyse(
     settings : sequence of PersonSettings
     now_us : int
         Receipt, microseconds UTC.
+    late_s : float
+        Seconds; medium and low signs older than this at receipt open nothing (policy).
 
     Returns
     -------
@@ -277,7 +283,7 @@ def analyse(
     if rows is not None and rows.who.size:
         now_s = now_us // 1_000_000
         before = records["lane"]["latch"][:, 0].copy()
-        done, lanes = _run(rows, records, People.of(settings), now_s)
+        done, lanes = _run(rows, records, People.of(settings), now_s, late_s)
         doubt, code = _fields(done, rows)
         _save(done, lanes, records)
         _save_latest(rows, doubt, records)

@@ -256,6 +256,7 @@ def signals(
     first: Ints,
     lanes: Records,
     people: People,
+    late_s: float = LATE_S,
 ) -> Signals:
     """Judge every row by every rule.
 
@@ -270,6 +271,8 @@ def signals(
         Carried rows and what they carry.
     people : People
         Settings of each row's wearer.
+    late_s : float
+        Older at receipt than this, medium and low signs open nothing.
     """
     values, time, front, late = rows
     arm = np.zeros((time.size, len(LATCHES)), dtype=bool)
@@ -281,7 +284,7 @@ def signals(
     judged = _news_signals(inputs, front, first, people, arm, clear)
     _technical_signals(gate, values, time, arm, clear)
     high = [LATCH["spo2_low"], LATCH["heart_rate_high:high"], LATCH["heart_rate_low:high"], LATCH["news2_high"]]
-    timely = np.repeat((late <= LATE_S)[:, None], len(LATCHES), axis=1)
+    timely = np.repeat((late <= late_s)[:, None], len(LATCHES), axis=1)
     timely[:, high] = True
     arm &= timely
     # The higher of two steps holds the lower one with it: a condition rises, and ends as a whole.

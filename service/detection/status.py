@@ -14,6 +14,7 @@ from service.detection.conditions import codes, moment, physiological, shown
 from service.detection.limits import FORGOTTEN_S, MAX_AGE_S, PersonSettings, combine, score_evidence
 from service.detection.news2 import BANDS, MEDIUM_TOTAL, PARAMETERS, Band
 from service.detection.quality import WORN_HOLDS_S
+from service.detection.segments import Floats, Ints
 from service.detection.state import EVIDENCE, LATCHES, NEVER
 from service.detection.usual import corrected
 
@@ -97,18 +98,32 @@ def _vitals(record: Any, now_s: int) -> list[VitalNow]:
     return found
 
 
-def _news2(record: Any, settings: PersonSettings, now_s: int) -> News2Now | None:
+def _news2(record: Any, settings: PersonSettings, now_s: int) -> tuple[News2Now | None, News2Now | None]:
+    """NEWS2 on persistent values, which the rules go by, and the higher of that and the one on the latest values.
+
+    A page may show a total that rests on lone readings or on somebody walking: it says how old each is, and rings
+    nobody. Only the higher is shown, so that a tile out of range never stands beside a total of 0.
+    """
     lane = record["lane"][0]
     news = (lane["news_v"], np.maximum(now_s - lane["news_t"], 0))
     lone = (lane["lone_v"], np.maximum(now_s - lane["lone_t"], 0))
-    # A page may show a total that rests on lone readings: it says how old each is, and rings nobody.
     _, values, _ = combine(news, lone, MAX_AGE_S, int(MAX_AGE_S[0]))
+    from_lone = np.isnan(np.where(news[1] <= MAX_AGE_S, news[0], np.nan))
+    judged = _scored(values, np.where(from_lone, lone[1], news[1]), settings)
+    column = [INDEX[name] for name in EVIDENCE]
+    if record["last_t"][INDEX["heart_rate_bpm"]] < record["last_t"][INDEX["pulse_rate_bpm"]]:
+        column[0] = INDEX["pulse_rate_bpm"]
+    age = np.maximum(now_s - record["last_t"][column], 0)
+    usable = (age <= MAX_AGE_S) & (record["last_v"][column] > 0)
+    latest = _scored(np.where(usable, record["last_v"][column], np.nan), age, settings)
+    return judged, max((n for n in (judged, latest) if n is not None), key=lambda n: n.total, default=None)
+
+
+def _scored(values: Floats, age: Ints, settings: PersonSettings) -> News2Now | None:
     if np.isnan(values).all():
         return None
     oxygen = np.nan if settings.on_oxygen is None else float(settings.on_oxygen)
     scored = score_evidence(values[None, :], np.array([settings.spo2_scale == 2]), np.array([oxygen]))
-    from_lone = np.isnan(np.where(news[1] <= MAX_AGE_S, news[0], np.nan))
-    age = np.where(from_lone, lone[1], news[1])
     ages = {EVIDENCE[k]: float(age[k]) for k in np.flatnonzero(~np.isnan(values)).tolist()}
     return News2Now(
         int(scored.total_known[0]),
@@ -177,9 +192,9 @@ def current_status(data: bytes | None, settings: PersonSettings, now_us: int) ->
     newest = int(record["newest"])
     active = set(np.flatnonzero(record["lane"]["latch"][0]).tolist())
     vitals = _vitals(record, now_s)
-    news2 = _news2(record, settings, now_s)
+    judged, news2 = _news2(record, settings, now_s)
     worn = _worn(record, vitals, now_s)
-    word, why = _word(active, vitals, news2, worn, newest, now_s)
+    word, why = _word(active, vitals, judged, worn, newest, now_s)
     battery = int(record["last_t"][INDEX["battery_pct"]])
     return Status(
         word=word,

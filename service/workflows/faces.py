@@ -24,7 +24,7 @@ from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import cases, people, records, signs
 from service.workflows.house import DESK, House, warn
-from service.workflows.words import relation_text, say, unit_text
+from service.workflows.words import WORDS, relation_text, say, unit_text
 
 CHARTED = ["heart_rate_bpm", "spo2_pct", "respiratory_rate_bpm"]
 LAST_MINUTES = timedelta(minutes=30)
@@ -246,6 +246,13 @@ def _rung(
 
 
 def _result(n: Row[Any], language: str) -> str:
+    """How a call ended, in words; a key is told by what it meant to whom it was asked."""
+    if (n.outcome or "").startswith("pressed_"):
+        key = f"{n.target}.{n.outcome}"
+        fallback = "patient.pressed_2" if n.target == Target.PATIENT else "contact.no_key"
+        return say(key if key in WORDS else fallback, language)
+    if n.outcome == "no_key":
+        return say(f"{'patient' if n.target == Target.PATIENT else 'contact'}.no_key", language)
     return messages.outcome_text(n.outcome or n.call_status or "waiting", language)
 
 

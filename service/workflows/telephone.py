@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from sqlalchemy import Row
 
 from dispatch import escalation, messages
+from dispatch.alarm import AlarmCondition, AlarmKind, Priority
 from dispatch.codes import Log, Role
 from dispatch.incident import Channel, Decision, Incident, LogEntry, NotificationKind, State, Target
 from dispatch.notifier import CallStatus, CarrierEvent, CarrierEventKind, Prompt
@@ -191,7 +192,21 @@ def _patient_said(house: House, tx: Tx, call: _Call, digit: str, now: datetime) 
     by = "returned_call" if call.row.step == "returned" else "call"
     decision = escalation.patient_answered(before, digit, now, vitals, by=by)
     after = cases.settle(house, tx, call.case, decision, now)
+    if not before.open and digit not in {"", "1"}:
+        # The case they were asked about is over; whoever asks for help gets a new one.
+        cases.raise_conditions(house, tx, call.case.patient, [_asked_for_help(now)], now)
     return messages.ask_reply(call.language, _reply(digit, before, after))
+
+
+def _asked_for_help(now: datetime) -> AlarmCondition:
+    return AlarmCondition(
+        code="sos",
+        kind=AlarmKind.PHYSIOLOGICAL,
+        priority=Priority.HIGH,
+        grave=True,
+        started_at=now,
+        detected_at=now,
+    )
 
 
 def _reply(digit: str, before: Incident, after: Incident) -> messages.Reply:

@@ -221,3 +221,18 @@ def test_battery_low_is_a_line_with_hysteresis():
         ("battery_low", "low", "technical", {"value": 14})
     ] * 2
     assert w.ended == ["battery_low"]
+
+
+def test_a_rate_is_not_persistent_before_four_minutes_of_it_are_known():
+    w = Wearer()
+    w.post(batch(SECONDS[:180], hr=140))
+    assert w.codes == []
+    w.post(batch(SECONDS[180:270], hr=140))
+    assert w.codes == ["heart_rate_high"]
+
+
+def test_sparse_readings_need_three_in_a_row():
+    for n, codes in ((2, []), (3, ["heart_rate_high"])):
+        w = Wearer()
+        w.post(batch(600 * np.arange(n), hr=140))
+        assert w.codes == codes

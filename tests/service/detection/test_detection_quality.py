@@ -132,3 +132,10 @@ def test_spo2_and_breathing_are_doubtful_while_walking():
     result = Wearer().post(batch(MINUTES, hr=95, spo2=85, resp=28, steps=90))
     assert result.quality.tolist() == [0] + [1] * 9
     assert result.reasons[1] == "spo2_pct=motion respiratory_rate_bpm=motion"
+
+
+def test_a_row_that_says_not_worn_rejects_hand_measured_values_too_but_later_rows_keep_them():
+    w = Wearer()
+    result = w.post(batch([0, 60], temp=36.5, worn=[0, np.nan]))
+    assert result.quality.tolist() == [2, 0]
+    assert result.reasons == {0: "temperature_c=not_worn"}

@@ -85,3 +85,12 @@ def test_usual_values_are_shown_once_known():
     w = Wearer()
     w.post(batch(np.arange(0, 7200, 60), hr=72, spo2=97))
     assert round(look(w, 7200).vitals[0].usual, 6) == 72
+
+
+def test_the_total_shown_is_never_below_what_the_latest_values_say():
+    w = Wearer()
+    w.post(batch(SECONDS, hr=72, spo2=97, resp=15, worn=1))
+    w.post(batch(np.arange(600, 620), hr=112, spo2=91, resp=26, worn=1))
+    status = look(w, 625)
+    assert status.news2.total == 2 + 3 + 3
+    assert status.active == ()  # twenty seconds ring nobody
