@@ -1,0 +1,110 @@
+"""What a newcomer sees after `make run`: everything starts, somebody is rung, Ctrl-C stops all of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import datetime
+
+import pytest
+import requests
+
+START_MOST_S = 120.0
+SHOWN_MOST_S = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    environ = os.environ | {"ANSIM_DATA_DIR": str(folder / "data"), "ANSIM_PORT": str(free_port())}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service.cli", "demo"],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=(folder / "log").open("w"),
+        text=True,
+        start_new_session=True,
+    )
+    ready = None
+    deadline = time.monotonic() + START_MOST_S
+    for line in process.stdout:
+        if line.startswith("ANSIM_READY "):
+            ready = json.loads(line.removeprefix("ANSIM_READY "))
+            break
+        if time.monotonic() > deadline:
+            break
+    if ready is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        pytest.fail("no ANSIM_READY line:\n" + (folder / "log").read_text()[-3000:])
+    ready["process"], ready["folder"] = process, folder
+    yield ready
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_for(look, most_s):
+    deadline = time.monotonic() + most_s
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.5)
+    pytest.fail(f"not seen within {most_s} s")
+
+
+def incidents(demo):
+    headers = {"Authorization": f"Bearer {demo['service_key']}"}
+    answer = requests.get(f"{demo['url']}/v1/incidents?language=ko", headers=headers, timeout=10)
+    answer.raise_for_status()
+    return answer.json()["incidents"]
+
+
+def test_the_run_file_says_how_to_reach_everything(demo):
+    told = json.loads((demo["folder"] / "data" / "run.json").read_text())
+    assert told["url"] == demo["url"]
+    assert {one["role"] for one in told["logins"]} >= {"caregiver", "dispatcher", "operator"}
+    assert requests.get(f"{told['url']}/readyz", timeout=5).status_code == 200
+    assert requests.get(f"{told['carrier_url']}/_calls", timeout=5).status_code == 200
+
+
+def test_the_person_then_a_contact_is_rung_and_the_key_press_is_on_the_record(demo):
+    def taken():
+        done = {"answered_help", "acknowledged"}
+        return next((i for i in incidents(demo) if done <= {line["what"] for line in i["log"]}), None)
+
+    incident = wait_for(taken, SHOWN_MOST_S)
+    what = [line["what"] for line in incident["log"]]
+    assert what.index("asked") < what.index("answered_help") < what.index("contact_rung") < what.index("acknowledged")
+    moments = [datetime.fromisoformat(line["at"]) for line in incident["log"]]
+    assert moments == sorted(moments)
+    times = {name: datetime.fromisoformat(at) for name, at in incident["times"].items()}
+    assert times["received_at"] <= times["check_started_at"] <= times["check_ended_at"] <= times["acknowledged_at"]
+    elapsed = (times["acknowledged_at"] - times["received_at"]).total_seconds()
+    assert incident["intervals_s"]["received_to_acknowledged_s"] == pytest.approx(elapsed)
+    calls = requests.get(f"{demo['carrier_url']}/_calls", timeout=5).json()
+    rung = [(call["to"], call["pressed"]) for call in calls]
+    assert ("+821055500101", ["2"]) in rung
+    assert ("+821055500112", ["3"]) in rung
+    assert [to for to, _ in rung].index("+821055500101") < [to for to, _ in rung].index("+821055500112")
+    assert incident["simulated"] is True
+
+
+def test_ctrl_c_stops_every_process_cleanly(demo):
+    process = demo["process"]
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=30) == 0
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{demo['url']}/healthz", timeout=2)
