@@ -20,6 +20,7 @@ COLUMNS = 146
 """How many columns a drawn line may have: two units of the drawing each."""
 TABLE_ROWS = 30
 LEAST_GAP_S = 15.0
+LONGEST_BRIDGED_S = 180.0
 LEAST_STALE_S = 120.0
 
 Point = tuple[float, float]
@@ -35,20 +36,26 @@ def usable(points: Iterable[Sequence[float | None]], since_s: float, until_s: fl
     return sorted(kept)
 
 
-def gap_s(points: Sequence[Point]) -> float:
-    """Return the pause after which a line must not be drawn on: three usual intervals."""
-    steps = [b[0] - a[0] for a, b in pairwise(points) if b[0] > a[0]]
-    return max(LEAST_GAP_S, 3 * median(steps)) if steps else LEAST_GAP_S
+def longest_pauses(points: Sequence[Point]) -> list[float]:
+    """Return for each interval the longest that a line may be drawn over: three times its neighbours.
+
+    Neighbours, because a device that reports each minute and, in an emergency, each second, is at no
+    moment silent; capped, because two long pauses in a row do not excuse each other.
+    """
+    steps = [b[0] - a[0] for a, b in pairwise(points)]
+    most = max(LONGEST_BRIDGED_S, 3 * median(steps)) if steps else LONGEST_BRIDGED_S
+    near = [max([*steps[max(0, i - 1) : i], *steps[i + 1 : i + 2]], default=0.0) for i in range(len(steps))]
+    return [min(most, max(LEAST_GAP_S, 3 * step)) for step in near]
 
 
-def segments(points: Sequence[Point], longest_gap_s: float) -> list[list[Point]]:
-    """Return runs of points without a pause longer than `longest_gap_s`."""
-    runs: list[list[Point]] = []
-    for point in points:
-        if runs and point[0] - runs[-1][-1][0] <= longest_gap_s:
-            runs[-1].append(point)
+def segments(points: Sequence[Point]) -> list[list[Point]]:
+    """Return runs of points without a pause."""
+    runs: list[list[Point]] = [[point] for point in points[:1]]
+    for (before, after), longest in zip(pairwise(points), longest_pauses(points), strict=True):
+        if after[0] - before[0] <= longest:
+            runs[-1].append(after)
         else:
-            runs.append([point])
+            runs.append([after])
     return runs
 
 
@@ -73,9 +80,12 @@ def scale(points: Sequence[Point], low: float | None, high: float | None) -> tup
         bottom, top = middle - 2, middle + 2
     pad = (top - bottom) * 0.08
     bottom, top = bottom - pad, top + pad
-    step = _round_step((top - bottom) / 3)
-    first = math.ceil(bottom / step)
-    ticks = [n * step for n in range(first, math.floor(top / step) + 1)]
+    ticks: list[float] = []
+    for parts in (3, 5, 8):
+        step = _round_step((top - bottom) / parts)
+        ticks = [n * step for n in range(math.ceil(bottom / step), math.floor(top / step) + 1)]
+        if len(ticks) >= 2:
+            break
     return bottom, top, ticks
 
 
@@ -179,7 +189,7 @@ def _limits(frame: _Frame, low: float | None, high: float | None) -> list[str]:
 def _stale(frame: _Frame, points: Sequence[Point], ident: str, t: Translator) -> list[str]:
     """The end without readings is hatched: an empty right edge reads as "nothing happened"."""
     last = points[-1][0] if points else frame.since_s
-    if points and frame.until_s - last <= max(LEAST_STALE_S, gap_s(points)):
+    if points and frame.until_s - last <= max([LEAST_STALE_S, *longest_pauses(points)[-1:]]):
         return []
     left, right = frame.x(last), WIDTH - RIGHT
     label = t("chart.stale") if points else t("chart.empty")
@@ -200,7 +210,7 @@ def _stale(frame: _Frame, points: Sequence[Point], ident: str, t: Translator) ->
 
 def _lines(frame: _Frame, points: Sequence[Point], span_s: float) -> list[str]:
     drawn = []
-    for run in segments(points, gap_s(points)):
+    for run in segments(points):
         dots = [(frame.x(at), frame.y(value)) for at, value in thin(run, span_s / COLUMNS)]
         if len(dots) == 1:
             drawn.append(f'<circle class="dot" cx="{dots[0][0]}" cy="{dots[0][1]}" r="1.8"/>')

@@ -66,6 +66,15 @@ def number(value: float) -> str:
     return f"{value:.1f}".rstrip("0").rstrip(".")
 
 
+def phone(number: str) -> str:
+    """Return a Korean number as it is read aloud and dialled at home; others as they are."""
+    if not number.startswith("+82"):
+        return number
+    digits = "0" + number.removeprefix("+82").replace("-", "").replace(" ", "")
+    area = 2 if digits.startswith("02") else 3
+    return f"{digits[:area]}-{digits[area:-4]}-{digits[-4:]}" if len(digits) >= 9 else number
+
+
 def typed_time(text: str, now: datetime) -> datetime:
     """Return the moment that a typed Seoul wall-clock time means: the latest one not in the future.
 

@@ -16,6 +16,7 @@ _MARKDOWN = MarkdownIt("js-default", {"html": False}).enable("table")
 
 def find(page: str, language: str, folder: Path = FOLDER) -> Path | None:
     """Return the page's file in `language`, else in whatever language there is, else None."""
+    page = page.removesuffix(".md").removesuffix(".ko").removesuffix(".en")  # as the files link one another
     if not _NAME.fullmatch(page):
         return None
     names = (f"{page}.{language}.md", f"{page}.md", f"{page}.ko.md", f"{page}.en.md")

@@ -12,7 +12,6 @@ from uuid import UUID
 
 from flask import (
     Blueprint,
-    Flask,
     Response,
     current_app,
     g,
@@ -56,7 +55,6 @@ def create_blueprint() -> Blueprint:
     _add_routes(pages)
     pages.register_error_handler(HTTPException, error_page)
     return pages
-
 
 
 def _add_routes(pages: Blueprint) -> None:
@@ -122,6 +120,7 @@ def _for_templates() -> dict[str, Any]:
         "ago": partial(display.ago, t=t),
         "until": partial(display.until, t=t),
         "number": display.number,
+        "phone_text": display.phone,
         "line_chart": partial(charts.line_chart, t=t),
         "table_rows": partial(charts.table_rows, t=t),
     }
@@ -183,11 +182,7 @@ def _dressed(response: Response) -> Response:
 
 def error_page(error: HTTPException) -> Response:
     """Answer in both languages and without asking the database, which may be what failed."""
-    status = error.code or 500
-    if status < 400:
-        return cast(Response, error.get_response())
-    page = make_response(render_template("error.html", status=status), status)
-    return shield.protect(page, page=True)
+    return _problem(error.code or 500)
 
 
 # --- log-in and language ----------------------------------------------------------------------------

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from flask import Flask, Response
 from test_web_pages import CASE, PATIENT, SPEECHES, Gate, card, case, row
-from werkzeug.exceptions import HTTPException
 from werkzeug.serving import make_server
 
 from service.web import pages
@@ -41,9 +40,8 @@ class Desk:
         self.news = 0
         app = Flask("desk")
         settings = SimpleNamespace(demo=False, public_url="http://127.0.0.1")
-        app.extensions["ansim"] = SimpleNamespace(settings=settings, extras={}, clock=pages_clock)
-        pages.install(app)
-        app.register_error_handler(HTTPException, pages.error_page)
+        app.extensions["ansim"] = SimpleNamespace(settings=settings, demo_logins=list, clock=pages_clock)
+        app.register_blueprint(pages.create_blueprint())
         app.add_url_rule("/v1/events", view_func=self.events)
         app.before_request(self.maybe_broken)
         self.server = make_server("127.0.0.1", 0, app, threaded=True)

@@ -46,6 +46,15 @@ def test_pause_is_not_bridged() -> None:
     assert drawn(steady(1_800, 0)).count("<polyline") == 1
 
 
+def test_slow_and_fast_readings_make_one_line() -> None:
+    slow, fast = steady(1_800, 300, step_s=60), steady(300, 0, step_s=5)
+    assert drawn(slow + fast).count("<polyline") == 1
+
+
+def test_two_long_pauses_in_a_row_do_not_excuse_each_other() -> None:
+    assert len(charts.segments([(T - 1_200, 96.0), (T - 700, 96.0), *[(T - s, 96.0) for s in range(60, 0, -10)]])) == 3
+
+
 def test_missing_values_are_left_out_and_never_drawn_as_zero() -> None:
     points = [[T - 30, 96.0], [T - 20, None], [T - 10, math.nan], [T, 97.0]]
     assert charts.usable(points, T - SPAN, T) == [(T - 30, 96.0), (T, 97.0)]
@@ -122,9 +131,9 @@ def test_any_points_give_a_well_formed_drawing_within_its_frame(
         assert 0 <= float(circle.get("cy", "nan")) <= charts.HEIGHT
 
 
-@pytest.mark.parametrize("values", [[72.0], [72.0, 72.0], [0.0, 400.0], [36.5, 36.7]])
+@pytest.mark.parametrize("values", [[72.0], [72.0, 72.0], [0.0, 400.0], [36.5, 36.7], [83.0, 98.0], [15.0, 27.0]])
 def test_axis_has_a_few_round_marks_inside_the_frame(values: list[float]) -> None:
     bottom, top, ticks = charts.scale([(T, v) for v in values], None, None)
-    assert 1 <= len(ticks) <= 5
+    assert 2 <= len(ticks) <= 6
     assert bottom <= min(ticks) and max(ticks) <= top
     assert bottom < min(values) and max(values) < top

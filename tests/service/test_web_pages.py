@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from flask import Flask
+from flask import Flask, Response
 from flask.testing import FlaskClient
 from werkzeug.exceptions import HTTPException
 
@@ -318,10 +318,9 @@ def app(gate: Gate) -> Iterator[Flask]:
     built.testing = True
     settings = SimpleNamespace(demo=True, public_url="https://ansim.example")
     logins = [{"role": "dispatcher", "name": "이지은", "password": "demo-1"}]
-    built.extensions["ansim"] = SimpleNamespace(settings=settings, extras={"demo_logins": logins}, clock=lambda: NOW)
-    pages.install(built)
-    built.register_error_handler(HTTPException, pages.error_page)
-    built.add_url_rule("/boom", view_func=lambda: 1 / 0)
+    built.extensions["ansim"] = SimpleNamespace(settings=settings, demo_logins=lambda: logins, clock=lambda: NOW)
+    built.register_blueprint(pages.create_blueprint())
+    built.register_error_handler(HTTPException, lambda error: error)
     yield built
 
 
@@ -409,7 +408,7 @@ def test_log_in_form_from_another_site_is_refused(app: Flask) -> None:
 def test_demo_log_ins_are_listed_as_simulated_only_in_a_demo(app: Flask) -> None:
     assert "demo-1" in app.test_client().get("/login").text
     assert "가상 인물" in app.test_client().get("/login").text
-    app.extensions["ansim"].settings.demo = False
+    app.extensions["ansim"].demo_logins = list
     assert "demo-1" not in app.test_client().get("/login").text
 
 
@@ -490,13 +489,26 @@ def test_unknown_action_and_unknown_incident_are_not_found(app: Flask) -> None:
     assert desk.get("/nowhere").status_code == 404
 
 
-def test_error_pages_speak_both_languages(app: Flask) -> None:
+def test_error_pages_speak_both_languages(app: Flask, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     app.testing = False
-    for path, status in (("/nowhere", 404), ("/boom", 500)):
-        answer = app.test_client().get(path)
+    monkeypatch.setattr(gate, "board", lambda *_: 1 / 0)
+    for path, status in (("/nowhere", 404), ("/board", 500)):
+        answer = as_(app, "desk").get(path)
         assert answer.status_code == status
         assert 'lang="ko"' in answer.text and 'lang="en"' in answer.text
         assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_slip_of_our_own_is_not_told_as_not_found(app: Flask, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    app.testing = False
+    monkeypatch.setattr(gate, "board", lambda *_: {}["missing"])
+    assert as_(app, "desk").get("/board").status_code == 500
+
+
+def test_machine_answer_to_an_unknown_address_is_left_alone(app: Flask) -> None:
+    problem = Response("{}", 404, content_type="application/problem+json")
+    app.register_error_handler(HTTPException, lambda _: problem)
+    assert app.test_client().get("/v1/nothing").text == "{}"
 
 
 def test_simulated_person_is_marked_and_a_real_one_is_not(app: Flask, gate: Gate) -> None:

@@ -146,6 +146,11 @@ def test_running_clock_counts_to_hours() -> None:
     assert [display.seconds_clock(s) for s in (0, 84, 3_725, -3)] == ["0:00", "1:24", "1:02:05", "0:00"]
 
 
+def test_korean_numbers_are_written_as_they_are_read_aloud() -> None:
+    written = [display.phone(n) for n in ("+821055500131", "+82215771000", "+82515550123", "+4420794600", "119")]
+    assert written == ["010-5550-0131", "02-1577-1000", "051-555-0123", "+4420794600", "119"]
+
+
 def test_typed_time_is_the_latest_that_has_passed() -> None:
     assert display.typed_time("21:03", NOW) == datetime(2026, 11, 22, 12, 3, tzinfo=UTC)
     just_after_midnight = datetime(2026, 11, 22, 15, 1, tzinfo=UTC)
@@ -177,6 +182,7 @@ def test_help_page_is_found_in_the_readers_language_and_its_html_is_inert(tmp_pa
     (tmp_path / "desk.md").write_text("# Desk\n", encoding="utf-8")
     korean, english = help.find("desk", "ko", tmp_path), help.find("desk", "en", tmp_path)
     assert korean and english and (korean.name, english.name) == ("desk.ko.md", "desk.md")
+    assert help.find("desk.md", "ko", tmp_path) == korean
     title, body = help.render(korean)
     assert title == "관제"
     assert "<script" not in body and 'href="javascript' not in body and "<table>" in body
