@@ -16,7 +16,7 @@ from service.sealing import SealingError
 from service.store import schema
 from service.tools import bench, demo, doctor, enrol, replay
 from service.tools.serve import serve
-from service.workflows import site
+from service.workflows import people, site
 
 OK, NOT_MET, USAGE, ENVIRONMENT = 0, 1, 2, 3
 Command = Callable[[argparse.Namespace, Settings], int]
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
         prog="ansim",
         description="Watches over older people who live alone, and gets a human being to them.",
     )
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    commands = top.add_subparsers(required=True)
 
     def add(name: str, text: str, command: Command) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=text, description=text)
@@ -100,8 +100,14 @@ def run_init(given: argparse.Namespace, settings: Settings) -> int:
     house.keys.check()
     print("database and keys are ready")
     if given.organisation or given.operator:
-        name, password = site.first_operator(house, given.organisation or "Ansim", given.operator or "operator")
-        print(f"operator log-in: {name}  password (shown once): {password}")
+        login = given.operator or "operator"
+        try:
+            password, key = site.first_operator(house, given.organisation or "Ansim", login)
+        except people.LoginTaken:
+            sys.stderr.write(f"ansim: --operator must be a new log-in name, was {login!r}: choose another\n")
+            return USAGE
+        print(f"operator log-in: {login}  password (shown once): {password}")
+        print(f"service key (shown once): {key}")
     return OK
 
 

@@ -18,7 +18,6 @@ from dispatch.codes import HUMAN_CLOSE_REASONS
 from dispatch.incident import Channel, Incident, Target, allowed_actions, progress_states
 from service.detection.limits import HEART_RATE_LOW_BPM, HEART_RATE_MEDIUM_BPM, SPO2_LOW_PCT
 from service.sealing import SealingError
-from service.store import audit
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store.database import Tx
@@ -28,57 +27,6 @@ from service.workflows.words import WORDS, relation_text, say, unit_text
 
 CHARTED = ["heart_rate_bpm", "spo2_pct", "respiratory_rate_bpm"]
 LAST_MINUTES = timedelta(minutes=30)
-LAST_HOURS = timedelta(hours=6)
-
-
-def whose(house: House, incident_id: UUID) -> tuple[UUID, UUID, bool]:
-    """(patient, organisation, whether it is open) of an incident; LookupError when there is none."""
-    with house.database.read() as tx:
-        row = store.incident(tx, incident_id)
-    if row is None:
-        raise LookupError(f"no incident {incident_id}")
-    return row.patient_id, row.organisation_id, row.closed_at is None
-
-
-def standing(house: House, patient_id: UUID) -> tuple[UUID, bool]:
-    """(organisation, whether an incident is open) of a patient; LookupError when there is none."""
-    with house.database.read() as tx:
-        row = people_store.patient(tx, patient_id)
-        if row is None:
-            raise LookupError(f"no patient {patient_id}")
-        return row.organisation_id, store.open_incident_of(tx, patient_id) is not None
-
-
-def note_access(
-    house: House,
-    patient_id: UUID,
-    viewer_id: UUID,
-    role: str,
-    purpose: str,
-    incident_id: UUID | None,
-    *,
-    again_after: timedelta,
-) -> None:
-    """Append to the patient's access log, unless this very look was noted a moment ago."""
-    now = house.clock()
-    with house.database.read() as tx:
-        last = audit.last_access(tx, patient_id, viewer_id, purpose, incident_id)
-    if last is not None and now - again_after < last.at <= now and not purpose.startswith("action:"):
-        return
-
-    def work(tx: Tx) -> None:
-        people_store.lock_patient(tx, patient_id)
-        audit.add_access(
-            tx,
-            patient_id=patient_id,
-            at=now,
-            viewer_id=viewer_id,
-            viewer_role=role,
-            purpose=purpose,
-            incident_id=incident_id,
-        )
-
-    house.committer.run(work, key=patient_id)
 
 
 def board(house: House, organisation_id: UUID, viewer_id: UUID, language: str) -> dict[str, Any]:
@@ -88,7 +36,7 @@ def board(house: House, organisation_id: UUID, viewer_id: UUID, language: str) -
         rows = store.open_incidents(tx, organisation_id)
         outbox = store.notifications_of(tx, [row.id for row in rows])
         shown = [
-            _row(house, tx, row, [n for n in outbox if n.incident_id == row.id], viewer_id, language, now)
+            case_row(house, tx, row, [n for n in outbox if n.incident_id == row.id], viewer_id, language, now)
             for row in rows
         ]
         technical = _technical(house, tx, organisation_id, language, now)
@@ -131,7 +79,7 @@ def _technical(
     return lines
 
 
-def _row(
+def case_row(
     house: House,
     tx: Tx,
     row: Row[Any],
@@ -144,7 +92,7 @@ def _row(
     profile = people.profiles(house, tx, [row.patient_id]).get(row.patient_id)
     face: dict[str, Any] = {
         "id": row.id,
-        "patient": _patient_face(house, patient, profile, language, now),
+        "patient": patient_face(house, patient, profile, language, now),
         "priority": row.priority,
         "state": row.state,
         "state_text": messages.state_text(row.state, language),
@@ -177,12 +125,12 @@ def _row(
     if case.owner_role is not None:
         name = names[case.owner_id] if case.owner_id else say("desk", language)
         face["owner"] = {"name": name, "role_text": say(f"role.{case.owner_role}", language)}
-    rung = _rung(outbox, names, row.patient_id, language)
-    face["last_rung"] = rung[-1] if rung else None
+    calls = rung(outbox, names, row.patient_id, language)
+    face["last_rung"] = calls[-1] if calls else None
     return face
 
 
-def _patient_face(
+def patient_face(
     house: House, patient: Row[Any] | None, profile: people.Profile | None, language: str, now: datetime
 ) -> dict[str, Any]:
     care = _care(house, patient)
@@ -226,7 +174,7 @@ def _next_step(case: Incident, names: dict[UUID, str], language: str) -> str | N
     return say("next.settle" if at == case.settle_at else "next.deadline", language)
 
 
-def _rung(
+def rung(
     outbox: Iterable[Row[Any]], names: dict[UUID, str], patient_id: UUID, language: str
 ) -> list[dict[str, Any]]:
     """Every call that went out, with how it ended."""
@@ -266,7 +214,7 @@ def incident(
         if row is None:
             raise LookupError(f"no incident {incident_id}")
         outbox = list(store.notifications_of(tx, [incident_id]))
-        face = _row(house, tx, row, outbox, viewer_id, language, now)
+        face = case_row(house, tx, row, outbox, viewer_id, language, now)
         face |= {"now": now, "cost": _cost(house, outbox), "external_reference": None, "times": {}}
         face |= {"actions": [], "progress_states": [], "close_reasons": []}
         _add_person(house, tx, face, row.patient_id, language)
@@ -284,7 +232,7 @@ def incident(
             seen = signs.look(house, tx, row.patient_id, now)
             face["vitals"] = vital_faces(seen, language)
             face["news2_text"] = _news2_text(seen.news2, language)
-            face["series"] = _series(house, tx, row.patient_id, LAST_MINUTES, language, now)
+            face["series"] = series(house, tx, row.patient_id, LAST_MINUTES, language, now)
         try:
             case = cases.open_case(house, row)
         except SealingError:
@@ -393,7 +341,7 @@ def _news2_text(news2: Any, language: str) -> str | None:
     return say(key, language, total=news2.total, known=news2.known)
 
 
-def _series(
+def series(
     house: House, tx: Tx, patient_id: UUID, span: timedelta, language: str, now: datetime
 ) -> list[dict[str, Any]]:
     limits = {
@@ -416,105 +364,6 @@ def _series(
                 "points": drawn[vital],
                 "low": low,
                 "high": high,
-            }
-        )
-    return found
-
-
-def my_patients(house: House, patient_ids: list[UUID], language: str) -> dict[str, Any]:
-    now = house.clock()
-    with house.database.read() as tx:
-        cards = [_card(house, tx, patient_id, language, now) for patient_id in patient_ids]
-    rank = {"help": 0, "check": 1, "unknown": 2, "well": 3}
-    return {"patients": sorted(cards, key=lambda c: rank[c["word"]]), "now": now}
-
-
-def patient(house: House, patient_id: UUID, language: str) -> dict[str, Any]:
-    """One person's page: the card, the last hours, what happened before, who looked."""
-    now = house.clock()
-    with house.database.read() as tx:
-        face = _card(house, tx, patient_id, language, now)
-        face["now"] = now
-        face["series"] = _series(house, tx, patient_id, LAST_HOURS, language, now)
-        face["history"] = _history(house, tx, patient_id, language)
-        looks = audit.accesses(tx, patient_id, most=20)
-        names = records.names_of(house, tx, {row.viewer_id for row in looks}, language)
-    face["looked"] = [
-        {"who": names[row.viewer_id], "role_text": say(f"role.{row.viewer_role}", language), "at": row.at}
-        for row in looks
-    ]
-    return face
-
-
-def _card(house: House, tx: Tx, patient_id: UUID, language: str, now: datetime) -> dict[str, Any]:
-    seen = signs.look(house, tx, patient_id, now)
-    patient_row = people_store.patient(tx, patient_id)
-    profile = people.profiles(house, tx, [patient_id]).get(patient_id)
-    who = _patient_face(house, patient_row, profile, language, now)
-    return {
-        "id": patient_id,
-        "name": who["name"],
-        "age": who["age"],
-        "simulated": who["simulated"],
-        "word": seen.word,
-        "word_text": say(f"word.{seen.word}", language),
-        "why": signs.why_text(seen, language, now),
-        "data_age_s": seen.data_age_s,
-        "stale": seen.stale,
-        "vitals": vital_faces(seen, language),
-        "technical": [
-            messages.reason_text(c, language, now)
-            for c in seen.conditions
-            if c.kind is AlarmKind.TECHNICAL and c.code != seen.why
-        ],
-        "incident": _incident_strip(house, tx, seen.incident_row, language, now),
-    }
-
-
-def _incident_strip(
-    house: House, tx: Tx, row: Row[Any] | None, language: str, now: datetime
-) -> dict[str, Any] | None:
-    """For the family: what is happening, who was rung, who is going."""
-    if row is None:
-        return None
-    outbox = list(store.notifications_of(tx, [row.id]))
-    face = _row(house, tx, row, outbox, DESK, language, now)
-    names = records.names_of(house, tx, {n.target_id for n in outbox}, language)
-    going = None
-    if face["acknowledged"] and face["owner"]:
-        try:
-            since = cases.open_case(house, row).times.get("acknowledged_at", row.opened_at)
-        except SealingError:
-            since = row.opened_at
-        going = {"name": face["owner"]["name"], "since": since}
-    return {
-        "id": row.id,
-        "state_text": face["state_text"],
-        "opened_at": row.opened_at,
-        "reasons": face["reasons"],
-        "rung": _rung(outbox, names, row.patient_id, language),
-        "going": going,
-        "next_step_text": face["next_step_text"],
-    }
-
-
-def _history(house: House, tx: Tx, patient_id: UUID, language: str) -> list[dict[str, Any]]:
-    found = []
-    for row in store.incidents_of(tx, patient_id, most=20):
-        if row.closed_at is None:
-            continue
-        try:
-            case = cases.open_case(house, row)
-        except SealingError:
-            continue
-        reason = case.reasons[0].condition if case.reasons else None
-        found.append(
-            {
-                "opened_at": row.opened_at,
-                "reason": messages.reason_text(reason, language, row.closed_at) if reason else "",
-                "outcome_text": messages.close_reason_text(case.close_reason, language)
-                if case.close_reason
-                else messages.state_text(case.state, language),
             }
         )
     return found

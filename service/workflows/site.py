@@ -8,9 +8,11 @@ from service.store import people as store
 from service.workflows import people
 from service.workflows.house import House
 
+SCOPES = ("incidents:read", "incidents:write", "patients:read", "patients:write", "devices:write", "staff:write")
+
 
 def first_operator(house: House, organisation: str, login: str) -> tuple[str, str]:
-    """The first organisation and its operator; returns log-in name and a new password."""
+    """The first organisation and its operator; returns a new password and a service key with every scope."""
     with house.database.read() as tx:
         organisation_id = store.first_organisation(tx)
     organisation_id = organisation_id or people.add_organisation(house, organisation)
@@ -19,7 +21,7 @@ def first_operator(house: House, organisation: str, login: str) -> tuple[str, st
         house, organisation_id, people.Profile(name=login), login=login, password=password
     )
     people.add_role(house, person_id, organisation_id, "operator")
-    return login, password
+    return password, people.add_service_key(house, organisation_id, f"{login}'s first key", SCOPES)
 
 
 def fallback_verified(house: House) -> bool:

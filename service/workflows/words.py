@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 WORDS: dict[str, tuple[str, str]] = {
-    "word.well": ("평안", "Well"),
-    "word.check": ("확인 중", "Check"),
+    "word.well": ("잘 지내요", "Well"),
+    "word.check": ("확인 필요", "Check"),
     "word.help": ("도움 필요", "Help"),
     "word.unknown": ("알 수 없음", "Unknown"),
     "why.ok": ("최근 측정값이 모두 정상입니다.", "Fresh readings, all within limits."),

@@ -1,0 +1,122 @@
+"""What the family sees: how old the knowledge is, one word, and who is going."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from dispatch import messages
+from dispatch.alarm import AlarmKind
+from service.sealing import SealingError
+from service.store import audit
+from service.store import incidents as store
+from service.store import people as people_store
+from service.store.database import Tx
+from service.workflows import cases, faces, people, records, signs
+from service.workflows.house import DESK, House
+from service.workflows.words import say
+
+LAST_HOURS = timedelta(hours=6)
+
+
+def my_patients(house: House, patient_ids: list[UUID], language: str) -> dict[str, Any]:
+    now = house.clock()
+    with house.database.read() as tx:
+        cards = [_card(house, tx, patient_id, language, now) for patient_id in patient_ids]
+    rank = {"help": 0, "check": 1, "unknown": 2, "well": 3}
+    return {"patients": sorted(cards, key=lambda c: rank[c["word"]]), "now": now}
+
+
+def patient(house: House, patient_id: UUID, language: str) -> dict[str, Any]:
+    """One person's page: the card, the last hours, what happened before, who looked."""
+    now = house.clock()
+    with house.database.read() as tx:
+        face = _card(house, tx, patient_id, language, now)
+        face["now"] = now
+        face["series"] = faces.series(house, tx, patient_id, LAST_HOURS, language, now)
+        face["history"] = _history(house, tx, patient_id, language)
+        looks = audit.accesses(tx, patient_id, most=20)
+        names = records.names_of(house, tx, {row.viewer_id for row in looks}, language)
+    face["looked"] = [
+        {"who": names[row.viewer_id], "role_text": say(f"role.{row.viewer_role}", language), "at": row.at}
+        for row in looks
+    ]
+    return face
+
+
+def _card(house: House, tx: Tx, patient_id: UUID, language: str, now: datetime) -> dict[str, Any]:
+    seen = signs.look(house, tx, patient_id, now)
+    patient_row = people_store.patient(tx, patient_id)
+    profile = people.profiles(house, tx, [patient_id]).get(patient_id)
+    who = faces.patient_face(house, patient_row, profile, language, now)
+    return {
+        "id": patient_id,
+        "name": who["name"],
+        "age": who["age"],
+        "simulated": who["simulated"],
+        "phones": profile.phones if profile else [],
+        "word": seen.word,
+        "word_text": say(f"word.{seen.word}", language),
+        "why": signs.why_text(seen, language, now),
+        "data_age_s": seen.data_age_s,
+        "stale": seen.stale,
+        "vitals": faces.vital_faces(seen, language),
+        "technical": [
+            messages.reason_text(c, language, now)
+            for c in seen.conditions
+            if c.kind is AlarmKind.TECHNICAL and c.code != seen.why
+        ],
+        "incident": _incident_strip(house, tx, seen.incident_row, language, now),
+    }
+
+
+def _incident_strip(
+    house: House, tx: Tx, row: Row[Any] | None, language: str, now: datetime
+) -> dict[str, Any] | None:
+    """For the family: what is happening, who was rung, who is going."""
+    if row is None:
+        return None
+    outbox = list(store.notifications_of(tx, [row.id]))
+    face = faces.case_row(house, tx, row, outbox, DESK, language, now)
+    names = records.names_of(house, tx, {n.target_id for n in outbox}, language)
+    going = None
+    if face["acknowledged"] and face["owner"]:
+        try:
+            since = cases.open_case(house, row).times.get("acknowledged_at", row.opened_at)
+        except SealingError:
+            since = row.opened_at
+        going = {"name": face["owner"]["name"], "since": since}
+    return {
+        "id": row.id,
+        "state_text": face["state_text"],
+        "opened_at": row.opened_at,
+        "reasons": face["reasons"],
+        "rung": faces.rung(outbox, names, row.patient_id, language),
+        "going": going,
+        "next_step_text": face["next_step_text"],
+    }
+
+
+def _history(house: House, tx: Tx, patient_id: UUID, language: str) -> list[dict[str, Any]]:
+    found = []
+    for row in store.incidents_of(tx, patient_id, most=20):
+        if row.closed_at is None:
+            continue
+        try:
+            case = cases.open_case(house, row)
+        except SealingError:
+            continue
+        reason = case.reasons[0].condition if case.reasons else None
+        found.append(
+            {
+                "opened_at": row.opened_at,
+                "reason": messages.reason_text(reason, language, row.closed_at) if reason else "",
+                "outcome_text": messages.close_reason_text(case.close_reason, language)
+                if case.close_reason
+                else messages.state_text(case.state, language),
+            }
+        )
+    return found
