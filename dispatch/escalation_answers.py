@@ -253,7 +253,8 @@ def contact_answered(
     elif digit == WRONG_NUMBER_DIGIT:
         if person_id not in ladder.retired:
             ladder.retired.append(person_id)
-        d.retire_number_of = person_id
+            # Once: a repeated callback must not retire the person's next number too.
+            d.retire_number_of = person_id
         d.log(Log.WRONG_NUMBER, who(person_id))
         current = contact is not None and contact.person_id == person_id
     else:

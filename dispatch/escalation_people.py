@@ -55,7 +55,7 @@ def claim(incident: Incident, person_id: UUID, now: datetime) -> Decision:
     if held.acknowledged and held.owner_role == Role.DESK:
         take(d, person_id, Role.DISPATCHER)
         return d.done()
-    if held.acknowledged and held.owner_id == person_id:
+    if held.open and held.acknowledged and held.owner_id == person_id:
         d.log(Log.STILL_ON_IT, who(person_id))
         held.deadline_at = d.after(held_s(held))
         return d.done()

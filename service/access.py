@@ -11,11 +11,18 @@ from typing import Any
 from uuid import UUID
 
 from dispatch.incident import Incident
-from service.workflows import faces, incidents, people, records, sessions
+from service.detection import PersonSettings
+from service.workflows import faces, family, incidents, looks, people, records, sessions
 from service.workflows.house import House, log
+from service.workflows.patience import Patience
 
 SAME_LOOK = timedelta(minutes=5)
 """A page that refreshes itself is one look; a new row is written when this much time has passed."""
+
+
+NAME_TRIES = 5
+ADDRESS_TRIES = 50
+"""Policy: wrong log-ins before the next one waits. A whole centre may share one address."""
 
 
 class Denied(Exception):
@@ -45,9 +52,34 @@ class Viewer:
         return "dispatcher" in self.roles or "incidents:read" in self.scopes
 
 
+class TooManyTries(Exception):
+    """Too many wrong log-ins by this name or from this address; ``wait_s`` says when to try again."""
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__(f"try again in {wait_s} s")
+        self.wait_s = wait_s
+
+
 def log_in(house: House, name: str, password: str, remote: str) -> tuple[str, Viewer] | None:
-    """A new session's cookie and its viewer, or None when name and password do not fit."""
+    """A new session's cookie and its viewer, or None when name and password do not fit.
+
+    Raises TooManyTries before looking at the password.
+    """
+    now = house.clock()
+    tries = {
+        people.login_index(house, name): house.extras.setdefault("tries_by_name", Patience(NAME_TRIES)),
+        remote.encode(): house.extras.setdefault("tries_by_address", Patience(ADDRESS_TRIES)),
+    }
+    wait_s = max(patience.wait_s(key, now) for key, patience in tries.items())
+    if wait_s > 0:
+        log("login_put_off", remote=remote, wait_s=wait_s)
+        raise TooManyTries(wait_s)
     row = people.check_password(house, name, password)
+    for key, patience in tries.items():
+        if row is None:
+            patience.wrong(key, now)
+        else:
+            patience.right(key)
     if row is None:
         log("login_refused", remote=remote)
         return None
@@ -106,7 +138,7 @@ def board(house: House, viewer: Viewer) -> dict[str, Any]:
 
 def incident(house: House, viewer: Viewer, incident_id: UUID) -> dict[str, Any]:
     """The screen-pop of one case. Dispatchers see it while it is open; caregivers never see this page."""
-    patient_id, organisation_id, is_open = faces.whose(house, incident_id)
+    patient_id, organisation_id, is_open = looks.whose(house, incident_id)
     may = (
         organisation_id == viewer.organisation_id
         and ("dispatcher" in viewer.roles or "incidents:read" in viewer.scopes)
@@ -124,21 +156,21 @@ def my_patients(house: House, viewer: Viewer) -> dict[str, Any]:
     ordered = sorted(viewer.patients)
     for patient_id in ordered:
         looked(house, viewer, patient_id, "overview", None)
-    return faces.my_patients(house, ordered, viewer.language)
+    return family.my_patients(house, ordered, viewer.language)
 
 
 def patient(house: House, viewer: Viewer, patient_id: UUID) -> dict[str, Any]:
     """One linked person's page."""
     require_patient(house, viewer, patient_id)
     looked(house, viewer, patient_id, "patient", None)
-    return faces.patient(house, patient_id, viewer.language)
+    return family.patient(house, patient_id, viewer.language)
 
 
 def require_patient(house: House, viewer: Viewer, patient_id: UUID, *, scope: str = "patients:read") -> None:
     """Raise Denied unless the viewer may see this person's vital signs now."""
     if patient_id in viewer.patients:
         return
-    organisation_id, has_open_incident = faces.standing(house, patient_id)
+    organisation_id, has_open_incident = looks.standing(house, patient_id)
     same = organisation_id == viewer.organisation_id
     dispatcher = "dispatcher" in viewer.roles and has_open_incident
     _require(same and (dispatcher or scope in viewer.scopes), viewer, "patient")
@@ -148,7 +180,7 @@ def act(
     house: House, viewer: Viewer, incident_id: UUID, action: str, fields: Mapping[str, str]
 ) -> Incident:
     """A dispatcher's action on a case of the own organisation."""
-    patient_id, organisation_id, _ = faces.whose(house, incident_id)
+    patient_id, organisation_id, _ = looks.whose(house, incident_id)
     may = organisation_id == viewer.organisation_id and (
         "dispatcher" in viewer.roles or "incidents:write" in viewer.scopes
     )
@@ -175,8 +207,10 @@ def incident_records(
 
 
 def incident_record(house: House, viewer: Viewer, incident_id: UUID, *, language: str) -> records.IncidentRecord:
-    patient_id, organisation_id, _ = faces.whose(house, incident_id)
-    _require(organisation_id == viewer.organisation_id and viewer.sees_board, viewer, "incident")
+    patient_id, organisation_id, _ = looks.whose(house, incident_id)
+    # Whoever may only act is told what came of it.
+    may = viewer.sees_board or "incidents:write" in viewer.scopes
+    _require(organisation_id == viewer.organisation_id and may, viewer, "incident")
     looked(house, viewer, patient_id, "incident", incident_id)
     return records.incident(house, incident_id, language)
 
@@ -193,6 +227,77 @@ def patient_status(house: House, viewer: Viewer, patient_id: UUID, *, language: 
     require_patient(house, viewer, patient_id)
     looked(house, viewer, patient_id, "status", None)
     return records.status(house, patient_id, language)
+
+
+def condition_records(
+    house: House, viewer: Viewer, patient_id: UUID, *, language: str
+) -> list[records.ConditionRecord]:
+    """What was found about one person, ended or not."""
+    require_patient(house, viewer, patient_id)
+    looked(house, viewer, patient_id, "conditions", None)
+    return records.conditions(house, patient_id, language)
+
+
+def add_patient(
+    house: House, viewer: Viewer, profile: people.Profile, care: people.Care, **given: Any
+) -> UUID:
+    """Enrol a person in the viewer's organisation."""
+    _require(_enrols(viewer), viewer, "add_patient")
+    patient_id = people.add_patient(house, viewer.organisation_id, profile, care, **given)
+    looked(house, viewer, patient_id, "action:add_patient", None)
+    return patient_id
+
+
+def issue_code(house: House, viewer: Viewer, patient_id: UUID) -> tuple[str, datetime]:
+    """A one-time enrolment code for a device of a person of the viewer's organisation."""
+    organisation_id, _ = looks.standing(house, patient_id)
+    _require(_enrols(viewer) and organisation_id == viewer.organisation_id, viewer, "issue_code")
+    looked(house, viewer, patient_id, "action:issue_code", None)
+    expires_at = house.clock() + people.CODE_LIFETIME
+    return people.issue_code(house, patient_id), expires_at
+
+
+def add_contact(
+    house: House, viewer: Viewer, patient_id: UUID, profile: people.Profile, **given: Any
+) -> UUID:
+    """Somebody to ring for a person of the viewer's organisation."""
+    _require_carer_of(house, viewer, patient_id, "add_contact")
+    return people.add_contact(house, viewer.organisation_id, patient_id, profile, **given)
+
+
+def add_staff(
+    house: House, viewer: Viewer, profile: people.Profile, role: str, **given: Any
+) -> UUID:
+    """A dispatcher or operator of the viewer's own organisation."""
+    _require("staff:write" in viewer.scopes or "operator" in viewer.roles, viewer, "add_staff")
+    person_id = people.add_person(house, viewer.organisation_id, profile, **given)
+    people.add_role(house, person_id, viewer.organisation_id, role)
+    return person_id
+
+
+def set_limits(house: House, viewer: Viewer, patient_id: UUID, limits: dict[str, Any]) -> None:
+    """A clinician's limits for one person; ValueError when they cannot be."""
+    _require_carer_of(house, viewer, patient_id, "set_limits")
+    people.set_limits(house, patient_id, PersonSettings(**limits))
+
+
+def revoke_device(house: House, viewer: Viewer, device_id: UUID) -> None:
+    """One device of the viewer's organisation; LookupError when there is none."""
+    patient_id, organisation_id = people.whose_device(house, device_id)
+    _require(_enrols(viewer) and organisation_id == viewer.organisation_id, viewer, "revoke_device")
+    looked(house, viewer, patient_id, "action:revoke_device", None)
+    people.revoke_device(house, device_id, house.clock())
+
+
+def _require_carer_of(house: House, viewer: Viewer, patient_id: UUID, what: str) -> None:
+    organisation_id, _ = looks.standing(house, patient_id)
+    may = "patients:write" in viewer.scopes or "operator" in viewer.roles
+    _require(may and organisation_id == viewer.organisation_id, viewer, what)
+    looked(house, viewer, patient_id, f"action:{what}", None)
+
+
+def _enrols(viewer: Viewer) -> bool:
+    return "devices:write" in viewer.scopes or "operator" in viewer.roles
 
 
 def observations(
@@ -219,7 +324,7 @@ def looked(
 ) -> None:
     """Write that this viewer looked at this person, once for a page that refreshes itself."""
     role = "machine" if viewer.is_machine else min(viewer.roles, default="none")
-    faces.note_access(
+    looks.note_access(
         house, patient_id, viewer.person_id, role, purpose, incident_id, again_after=SAME_LOOK
     )
 

@@ -7,18 +7,24 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
-from flask import Flask
+from flask import Flask, Request, Response, current_app, request
+from werkzeug.datastructures import ImmutableMultiDict
+from werkzeug.exceptions import RequestEntityTooLarge, TooManyRequests
+from werkzeug.utils import cached_property
 
+from devices.reading import MAX_BODY_BYTES
 from dispatch.notifier import Notifier
 from dispatch.twilio_notifier import TwilioNotifier
+from service import access
 from service.api import errors, register
 from service.config import Settings
 from service.keystore import KeyStore, load_or_make_kek
 from service.sealing import KeyRing
 from service.store.database import Database
 from service.web import pages
-from service.workflows.house import House
+from service.workflows.house import House, warn, where
 
 
 def utc_now() -> datetime:
@@ -51,14 +57,52 @@ def build_notifier(settings: Settings) -> Notifier:
     )
 
 
+class AnyRequest(Request):
+    """A request whose cookies may be garbage and whose form may be huge: a client sends what it likes."""
+
+    def _load_form_data(self) -> None:
+        try:
+            super()._load_form_data()
+        except RequestEntityTooLarge:
+            # The error page looks at the form for its language: refused once is enough.
+            self.__dict__["form"] = ImmutableMultiDict[str, str]()
+            raise
+
+    @cached_property
+    def cookies(self) -> ImmutableMultiDict[str, str]:
+        try:
+            return super().cookies
+        except UnicodeDecodeError:
+            return ImmutableMultiDict()
+
+
+class QuietFlask(Flask):
+    """A slip is logged by its type and place: its message may hold a name or a value."""
+
+    request_class = AnyRequest
+
+    def log_exception(self, exc_info: Any) -> None:
+        error = exc_info[1]
+        path = request.url_rule.rule if request.url_rule else ""
+        warn("internal_error", path=path, why=type(error).__name__, where=where(error))
+
+
 def build_app(house: House) -> Flask:
     """The web application around a house."""
-    app = Flask(__name__, static_folder=None)
+    app = QuietFlask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.extensions["ansim"] = house
     register(app)
     app.register_blueprint(pages.create_blueprint())
     errors.install_fallbacks(app)
+    app.register_error_handler(access.TooManyTries, _put_off)
     return app
+
+
+def _put_off(error: access.TooManyTries) -> Response:
+    page = current_app.make_response(current_app.handle_http_exception(TooManyRequests()))
+    page.headers["Retry-After"] = str(error.wait_s)
+    return page
 
 
 def create_app() -> Flask:
@@ -77,5 +121,5 @@ def start_logging(settings: Settings) -> None:
         force=True,
     )
     # These libraries log addresses, numbers or whole requests at INFO.
-    for talkative in ("twilio", "urllib3", "apscheduler", "werkzeug", "alembic"):
+    for talkative in ("twilio", "urllib3", "apscheduler", "werkzeug", "alembic", "sqlalchemy"):
         logging.getLogger(talkative).setLevel(logging.WARNING)

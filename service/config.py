@@ -137,6 +137,14 @@ SETTINGS: tuple[Setting, ...] = (
         60,
         604800,
     ),
+    Setting(
+        "ANSIM_LATE_SIGN_AFTER_S",
+        "3600",
+        Kind.SECONDS,
+        "A medium or low sign measured longer than this before it was received opens nothing; a high one always does.",
+        60,
+        864000,
+    ),
     Setting("ANSIM_VOICE_COST_PER_MINUTE", "", Kind.MONEY, "Price of a minute of voice; empty: none shown."),
     Setting("ANSIM_TEXT_COST", "", Kind.MONEY, "Price of one text; empty: none shown."),
     Setting("ANSIM_COST_CURRENCY", "KRW", Kind.TEXT, "ISO 4217 code of the two prices."),
@@ -180,6 +188,7 @@ class Settings:
     fallback_number: str
     desk_language: DeskLanguage
     silent_after_s: float
+    late_sign_after_s: float
     voice_cost_per_minute: Decimal | None
     text_cost: Decimal | None
     cost_currency: str

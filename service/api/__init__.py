@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from flask import Flask
 
-from service.api import errors, events, health, incidents, openapi, patients, readings, telephony
+from service.api import care, errors, events, health, incidents, openapi, patients, readings, telephony
+
+ROOMS = (readings, incidents, patients, care, telephony, events, openapi, health)
+for _room in ROOMS:
+    # Once a process, not once an application: a blueprint in use takes no more handlers.
+    errors.install(_room.blueprint)
 
 
 def register(app: Flask) -> None:
     """Put every machine door into the application."""
-    for room in (readings, incidents, patients, telephony, events, openapi, health):
-        errors.install(room.blueprint)
+    for room in ROOMS:
         app.register_blueprint(room.blueprint)

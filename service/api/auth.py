@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -70,8 +71,10 @@ def viewer(scope: str | None = None) -> Viewer:
     A person's POST must carry the session's CSRF token, since a browser sends cookies by itself.
     """
     header = request.headers.get("Authorization", "")
-    if header.startswith("Bearer "):
-        found = access.viewer_from_key(house(), header.removeprefix("Bearer ").strip())
+    # RFC 9110 section 11.1: the scheme's case does not matter.
+    scheme, _, given = header.partition(" ")
+    if scheme.lower() == "bearer":
+        found = access.viewer_from_key(house(), given.strip())
         if found is None:
             raise Problem(401, "key_unknown", "this service key is not known or was revoked")
         if scope is not None and scope not in found.scopes:
@@ -80,6 +83,7 @@ def viewer(scope: str | None = None) -> Viewer:
     person = access.viewer_from_cookie(house(), request.cookies.get(SESSION_COOKIE))
     if person is None:
         raise Problem(401, "not_logged_in", "send a service key (Authorization: Bearer ...) or log in")
-    if request.method not in {"GET", "HEAD"} and request.headers.get("X-CSRF-Token") != person.csrf:
+    token = request.headers.get("X-CSRF-Token", "")
+    if request.method not in {"GET", "HEAD"} and not hmac.compare_digest(token.encode(), person.csrf.encode()):
         raise Problem(403, "csrf_missing", "send the session's token in X-CSRF-Token")
     return person

@@ -6,14 +6,18 @@ from typing import Any
 
 import msgspec
 from flask import Blueprint, Flask, Response, request
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from devices.reading import UploadError
 from service.access import Denied
 from service.workflows.house import warn, where
 from service.workflows.incidents import Refused
+from service.workflows.people import LoginTaken
 
+LONGEST_DETAIL = 600
+"""What was sent is quoted in some details: an answer must not outgrow the question."""
 MACHINE_PATHS = ("/v1/", "/openapi.json", "/healthz", "/readyz", "/metrics")
 CODES = {
     400: "bad_request",
@@ -57,7 +61,7 @@ def answer(problem: Problem) -> Response:
         "title": CODES.get(problem.status, "error").replace("_", " "),
         "status": problem.status,
         "code": problem.code,
-        "detail": problem.detail,
+        "detail": _short(problem.detail),
     }
     if problem.field is not None:
         body["field"] = problem.field
@@ -71,15 +75,21 @@ def answer(problem: Problem) -> Response:
     return response
 
 
+def _short(detail: str) -> str:
+    return detail if len(detail) <= LONGEST_DETAIL else detail[: LONGEST_DETAIL - 2] + " …"
+
+
 def install(blueprint: Blueprint) -> None:
     """Give a blueprint of machine doors its problem+json answers."""
     blueprint.register_error_handler(Problem, answer)
     blueprint.register_error_handler(UploadError, _upload_error)
     blueprint.register_error_handler(Denied, _denied)
     blueprint.register_error_handler(Refused, _refused)
+    blueprint.register_error_handler(LoginTaken, _login_taken)
     blueprint.register_error_handler(LookupError, _lookup)
     blueprint.register_error_handler(HTTPException, _http)
-    blueprint.register_error_handler(OperationalError, _busy)
+    for outage in (OperationalError, InterfaceError, PoolTimeout, ConnectionError):
+        blueprint.register_error_handler(outage, _busy)
     blueprint.register_error_handler(Exception, _unexpected)
 
 
@@ -88,7 +98,7 @@ def install_fallbacks(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def fallback(error: HTTPException) -> Any:
-        return _http(error) if request.path.startswith(MACHINE_PATHS) else error
+        return _http(error) if f"{request.path}/".startswith(MACHINE_PATHS) else error
 
 
 def _upload_error(error: UploadError) -> Response:
@@ -97,6 +107,10 @@ def _upload_error(error: UploadError) -> Response:
 
 def _denied(_error: Denied) -> Response:
     return answer(Problem(403, "forbidden", "you may not see or do this; ask your operator for access"))
+
+
+def _login_taken(_error: LoginTaken) -> Response:
+    return answer(Problem(409, "login_taken", "somebody has this log-in name already; choose another", field="login"))
 
 
 def _refused(error: Refused) -> Response:
@@ -110,17 +124,23 @@ def _lookup(error: LookupError) -> Response:
     return answer(Problem(404, "not_found", "there is nothing at this address; check the id"))
 
 
-def _http(error: HTTPException) -> Response:
+def _http(error: HTTPException) -> Any:
     status = error.code or 500
+    if status < 400:
+        return error  # a doubled slash: the way to the right address
     code = CODES.get(status, "error")
     detail = error.description or code
     if status == 413:
         detail = "the body must be at most 1 MiB; send smaller uploads"
-    return answer(Problem(status, code, detail))
+    response = answer(Problem(status, code, detail))
+    # RFC 9110 section 15.5.6: a 405 names the methods that there are.
+    response.headers.extend([pair for pair in error.get_headers() if pair[0] == "Allow"])
+    return response
 
 
-def _busy(error: OperationalError) -> Response:
-    warn("database_unavailable", why=type(error.orig).__name__)
+def _busy(error: Exception) -> Response:
+    """The database or the key store is away, or all connections to it are taken."""
+    warn("database_unavailable", why=type(getattr(error, "orig", None) or error).__name__)
     return answer(
         Problem(503, "unavailable", "the database is not answering; send the same again", retry_after_s=2)
     )

@@ -9,7 +9,9 @@ from uuid import UUID
 import msgspec
 from flask import Blueprint, Response, request
 
+from dispatch.incident import State
 from service import access
+from service.api import bodies
 from service.api.auth import house, viewer
 from service.api.errors import Problem
 from service.api.openapi import operation
@@ -18,6 +20,7 @@ from service.workflows.records import IncidentRecord
 
 blueprint = Blueprint("incidents", __name__)
 PAGE = 50
+STATES = ("open", *(state.value for state in State))
 
 
 class IncidentPage(msgspec.Struct, kw_only=True):
@@ -50,7 +53,7 @@ def list_incidents() -> Response:
     asking = viewer("incidents:read")
     cursor = _uuid(request.args.get("cursor"), "cursor")
     rows = access.incident_records(
-        house(), asking, state=request.args.get("state"), before=cursor, most=PAGE, language=language(asking)
+        house(), asking, state=_state(), before=cursor, most=PAGE, language=language(asking)
     )
     last = rows[-1].id if len(rows) == PAGE else None
     return _json(IncidentPage(incidents=rows, next_cursor=last))
@@ -59,7 +62,7 @@ def list_incidents() -> Response:
 @blueprint.get("/v1/incidents/<uuid:incident_id>")
 @operation(
     "One incident with its log",
-    responses={200: IncidentRecord, 401: None, 403: None, 404: None},
+    responses={200: IncidentRecord, 401: None, 403: None, 404: None, 422: None},
     query={"language": "ko or en (default en)"},
 )
 def one_incident(incident_id: UUID) -> Response:
@@ -72,28 +75,28 @@ def one_incident(incident_id: UUID) -> Response:
 @operation(
     f"Act on an incident ({', '.join(ACTIONS)})",
     request=ActionBody,
-    responses={200: IncidentRecord, 400: None, 401: None, 403: None, 404: None, 409: None, 422: None},
+    responses={
+        200: IncidentRecord, 400: None, 401: None, 403: None, 404: None, 409: None, 413: None, 415: None, 422: None
+    },
 )
 def act(incident_id: UUID, action: str) -> Response:
     """Claim, acknowledge, dispatch, progress, note, stand down or close, by a named human or machine."""
     asking = viewer("incidents:write")
     if action not in ACTIONS:
         raise Problem(404, "action_unknown", f"action must be one of {', '.join(ACTIONS)}, was {action!r}")
-    body = _decode(request.get_data(cache=False))
+    data = bodies.read()
+    body = bodies.decode(data, ActionBody, "action_invalid") if data.strip() else ActionBody()
     fields = {name: getattr(body, name) for name in body.__struct_fields__}
     access.act(house(), asking, incident_id, action, fields)
     return _json(access.incident_record(house(), asking, incident_id, language=language(asking)))
 
 
-def _decode(data: bytes) -> ActionBody:
-    if not data.strip():
-        return ActionBody()
-    try:
-        return msgspec.json.decode(data, type=ActionBody)
-    except msgspec.ValidationError as error:
-        raise Problem(422, "action_invalid", str(error)) from error
-    except msgspec.DecodeError as error:
-        raise Problem(400, "not_json", f"the body must be JSON: {error}") from error
+def _state() -> str | None:
+    state = request.args.get("state")
+    if state is not None and state not in STATES:
+        detail = f"state must be one of {', '.join(STATES)}, was {state!r}"
+        raise Problem(422, "state_unknown", detail, field="state")
+    return state
 
 
 def language(asking: access.Viewer) -> str:
@@ -121,7 +124,8 @@ def moment(name: str) -> datetime | None:
         at = datetime.fromisoformat(text)
     except ValueError:
         at = None
-    if at is None or at.tzinfo is None:
+    # Beyond these years, arithmetic with a zone or a span leaves the calendar.
+    if at is None or at.tzinfo is None or not 1900 < at.year < 9000:
         expected = "RFC 3339 with an offset (2026-11-22T09:00:00Z; + is written %2B in a query)"
         raise Problem(422, "time_invalid", f"{name} must be {expected}, was {text!r}", field=name)
     return at

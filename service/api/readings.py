@@ -9,7 +9,7 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from devices import signatures
-from devices.reading import MAX_BODY_BYTES
+from service.api import bodies
 from service.api.auth import house, signing_device
 from service.api.errors import Problem
 from service.api.openapi import operation
@@ -39,25 +39,22 @@ class Enrolled(msgspec.Struct, kw_only=True, omit_defaults=True):
 @operation(
     "Enrol a device with a one-time code",
     request=Enrolment,
-    responses={201: Enrolled, 400: None, 401: None, 422: None},
+    responses={201: Enrolled, 400: None, 401: None, 413: None, 415: None, 422: None},
     security="none",
 )
 def enrol() -> Response:
     """Bind a device to the wearer for whom the code was issued."""
-    try:
-        wanted = msgspec.json.decode(_body(), type=Enrolment)
-    except msgspec.ValidationError as error:
-        raise Problem(422, "not_an_enrolment", str(error)) from error
-    except msgspec.DecodeError as error:
-        raise Problem(400, "not_json", f"the body must be JSON: {error}") from error
+    wanted = bodies.decode(bodies.read(), Enrolment, "not_an_enrolment")
     if wanted.alg not in {"ed25519", "hmac-sha256"}:
         raise Problem(
             422, "alg_unknown", f"alg must be ed25519 or hmac-sha256, was {wanted.alg!r}", field="alg"
         )
     public_key = _public_key(wanted) if wanted.alg == "ed25519" else None
+    # PostgreSQL takes no NUL, and a log or page no control characters.
+    model = "".join(letter for letter in wanted.model[:100] if letter.isprintable())
     try:
         device_id, key = people.enrol_device(
-            house(), wanted.code, alg=wanted.alg, public_key=public_key, model=wanted.model[:100]
+            house(), wanted.code, alg=wanted.alg, public_key=public_key, model=model
         )
     except people.CodeRefused as error:
         raise Problem(
@@ -86,26 +83,13 @@ def _public_key(wanted: Enrolment) -> bytes:
 )
 def post_readings() -> Response:
     """Take one signed upload. Answered only once it is durable."""
-    body = _body()
+    body = bodies.read()
     if request.mimetype != "application/json":
-        raise Problem(
-            415, "not_json", f"content-type must be application/json, was {request.mimetype or 'missing'}"
-        )
+        detail = f"content-type must be application/json, was {request.mimetype[:40] or 'missing'}"
+        raise Problem(415, "unsupported_media_type", detail)
     device, signed = signing_device(body)
     accepted = readings.accept_readings(house(), device, body, digest=hashlib.sha256(body).digest(), nonce=signed.nonce)
     response = Response(accepted.body, content_type="application/json")
     if accepted.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return response
-
-
-def _body() -> bytes:
-    length = request.content_length
-    if length is not None and length > MAX_BODY_BYTES:
-        raise Problem(
-            413, "too_large", f"the body must be at most {MAX_BODY_BYTES} bytes, was {length}; split the upload"
-        )
-    body = request.stream.read(MAX_BODY_BYTES + 1)
-    if len(body) > MAX_BODY_BYTES:
-        raise Problem(413, "too_large", f"the body must be at most {MAX_BODY_BYTES} bytes; split the upload")
-    return body

@@ -69,7 +69,9 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 20) -> None:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
-        options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 20, "pool_pre_ping": True}
+        # Parameters stay out of error messages: those end up in logs.
+        options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 20, "hide_parameters": True}
+        options["pool_pre_ping"] = True
         if self.is_sqlite:
             options["connect_args"] = {"timeout": 30, "check_same_thread": False}
             options["pool_pre_ping"] = False

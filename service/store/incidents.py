@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Row, and_, func, insert, or_, select, update
 
+from dispatch.incident import SETTLING, NotificationKind, State
 from service.store.database import Tx
 from service.store.tables import AlarmConditionRow, Counter, Event, IncidentLog, IncidentRow, Notification, table
 
@@ -16,6 +17,8 @@ _CONDITION, _INCIDENT = table(AlarmConditionRow), table(IncidentRow)
 _LOG, _OUTBOX, _EVENT = table(IncidentLog), table(Notification), table(Event)
 _COUNTER = table(Counter)
 
+PAGING = (NotificationKind.PAGE.value, NotificationKind.ASK.value, NotificationKind.TECHNICAL.value)
+"""Kinds that an acknowledgement stops."""
 PENDING, CLAIMED, SENT, ENDED = "pending", "claimed", "sent", "ended"
 CANCELLED, EXPIRED, FAILED = "cancelled", "expired", "failed"
 
@@ -319,6 +322,20 @@ def _claimable(now: datetime) -> Any:
 
 def update_notification(tx: Tx, notification_id: UUID, **values: Any) -> None:
     tx.conn.execute(update(_OUTBOX).where(_OUTBOX.c.id == notification_id).values(**values))
+
+
+def still_wanted(tx: Tx, row: Row[Any]) -> bool:
+    """Whether a message that has not gone out yet should: no page after the acknowledgement, no ask after the check."""
+    held = tx.conn.execute(
+        select(_INCIDENT.c.state, _INCIDENT.c.acknowledged).where(
+            _INCIDENT.c.patient_id == row.patient_id, _INCIDENT.c.id == row.incident_id
+        )
+    ).first()
+    if held is None or row.kind not in PAGING:
+        return True
+    if row.kind == NotificationKind.ASK:
+        return held.state == State.CHECKING and not held.acknowledged
+    return held.state not in {*SETTLING, State.CLOSED} and not held.acknowledged
 
 
 def release_notification(tx: Tx, notification_id: UUID, worker: str, due_at: datetime) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, delete, func, insert, or_, select, update
+from sqlalchemy import Row, delete, func, insert, literal, or_, select, update
 
 from service.store.database import Tx
 from service.store.tables import (
@@ -90,8 +90,13 @@ def retire_phone(tx: Tx, person_id: UUID, phone_index: bytes, at: datetime) -> N
 
 
 def people_with_number(tx: Tx, phone_index: bytes) -> list[UUID]:
+    """Whose number this is; a number that somebody said is wrong is nobody's."""
     return list(
-        tx.conn.execute(select(_PERSON_PHONE.c.person_id).where(_PERSON_PHONE.c.phone_index == phone_index)).scalars()
+        tx.conn.execute(
+            select(_PERSON_PHONE.c.person_id).where(
+                _PERSON_PHONE.c.phone_index == phone_index, _PERSON_PHONE.c.retired_at.is_(None)
+            )
+        ).scalars()
     )
 
 
@@ -108,6 +113,12 @@ def lock_patient(tx: Tx, patient_id: UUID) -> Row[Any] | None:
     return tx.conn.execute(
         select(_PATIENT).where(_PATIENT.c.patient_id == patient_id).with_for_update()
     ).first()
+
+
+def save_patient(tx: Tx, patient_id: UUID, version: int, sealed: bytes) -> None:
+    tx.conn.execute(
+        update(_PATIENT).where(_PATIENT.c.patient_id == patient_id).values(version=version, sealed=sealed)
+    )
 
 
 def patients(tx: Tx, organisation_id: UUID) -> Sequence[Row[Any]]:
@@ -228,7 +239,10 @@ def note_silence(
     done = tx.conn.execute(
         update(_DEVICE)
         .where(_DEVICE.c.patient_id == patient_id, _DEVICE.c.id == device_id, unchanged)
-        .values(silent_since=func.coalesce(_DEVICE.c.silent_since, since), silence_due_at=again)
+        .values(
+            silent_since=func.coalesce(_DEVICE.c.silent_since, literal(since, _DEVICE.c.silent_since.type)),
+            silence_due_at=again,
+        )
     )
     return done.rowcount == 1
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 
 from service.store.database import Tx
 from service.store.tables import DetectorState, Receipt, Upload, table
@@ -29,6 +29,10 @@ def receipt_of_nonce(tx: Tx, device_id: UUID, nonce: str) -> Row[Any] | None:
 
 def add_receipt(tx: Tx, **values: Any) -> None:
     tx.conn.execute(insert(_RECEIPT), values)
+
+
+def drop_receipt(tx: Tx, device_id: UUID, upload_id: UUID) -> None:
+    tx.conn.execute(delete(_RECEIPT).where(_RECEIPT.c.device_id == device_id, _RECEIPT.c.upload_id == upload_id))
 
 
 def add_upload(tx: Tx, **values: Any) -> None:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import os
-import secrets
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -26,7 +21,7 @@ from devices.simulator import Scenario, Wearer, stamped
 from service.app import build_house
 from service.config import Settings
 from service.store import schema
-from service.tools import demo_people
+from service.tools import demo_people, stage
 from service.tools.demo_people import Cast, Played
 from service.tools.doctor import NotReady
 from service.tools.wearable import Wearable
@@ -34,8 +29,6 @@ from service.tools.wearable import Wearable
 MARKER = "this-is-a-demonstration"
 HISTORY_H = 24.0
 UPLOAD_EVERY_S = 10.0
-START_MOST_S = 90.0
-STOP_MOST_S = 8.0
 TELLS = "\n  "
 
 
@@ -50,8 +43,8 @@ def run(_given: argparse.Namespace, settings: Settings) -> int:
     signal.signal(signal.SIGTERM, ask_to_stop)
     prepare_folder(settings.data_dir)
     environ = os.environ | _environment(settings)
-    with _parts() as parts:
-        carrier_url = _start_loopback(parts, environ)
+    with stage.stopped_politely() as parts:
+        carrier_url = stage.start_loopback(parts, environ, os.environ.get("ANSIM_LOOPBACK_PORT", "0"))
         environ["ANSIM_TWILIO_API_URL"] = carrier_url
         settings = Settings.from_env(environ)
         house = build_house(settings)
@@ -59,9 +52,9 @@ def run(_given: argparse.Namespace, settings: Settings) -> int:
         cast = demo_people.seed(house, settings.public_url)
         _tell_logins(settings.data_dir, cast)
         _set_telephones(carrier_url, settings.public_url)
-        parts.append(_start(environ, "serve"))
-        parts.append(_start(environ, "jobs"))
-        _wait_until_ready(settings.public_url, parts, stop)
+        parts.append(stage.start(environ, "serve"))
+        parts.append(stage.start(environ, "jobs"))
+        stage.wait_until_ready(settings.public_url, parts, stop)
         if stop.is_set():
             return 0
         threading.Thread(target=_wear, args=(settings.public_url, cast, stop), daemon=True).start()
@@ -71,6 +64,7 @@ def run(_given: argparse.Namespace, settings: Settings) -> int:
                 if part.poll() is not None:
                     sys.stderr.write(f"ansim: a part ended with {part.returncode}; stopping (see the lines above)\n")
                     return 3
+    sys.stderr.write("ansim: everything has stopped\n")
     return 0
 
 
@@ -89,59 +83,11 @@ def prepare_folder(folder: Path) -> None:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    return {
-        "ANSIM_DEMO": "yes",
-        "ANSIM_DATA_DIR": str(settings.data_dir),
-        "ANSIM_PORT": str(settings.port),
-        "ANSIM_TWILIO_ACCOUNT_SID": "AC" + secrets.token_hex(16),
-        "ANSIM_TWILIO_AUTH_TOKEN": secrets.token_hex(16),
-        "ANSIM_TWILIO_FROM": demo_people.CARRIER_PHONE,
-        "ANSIM_FALLBACK_NUMBER": demo_people.DESK_PHONE,
-        "ANSIM_KEK": base64.b64encode(secrets.token_bytes(32)).decode(),
+    return stage.demonstration(settings.data_dir, settings.port) | {
         "ANSIM_VOICE_COST_PER_MINUTE": os.environ.get("ANSIM_VOICE_COST_PER_MINUTE", "45"),
         "ANSIM_TEXT_COST": os.environ.get("ANSIM_TEXT_COST", "65"),
         "ANSIM_SILENT_AFTER_S": os.environ.get("ANSIM_SILENT_AFTER_S", "90"),
     }
-
-
-@contextmanager
-def _parts() -> Iterator[list[subprocess.Popen[str]]]:
-    """Whatever was started is stopped, politely first."""
-    parts: list[subprocess.Popen[str]] = []
-    try:
-        yield parts
-    finally:
-        for part in parts:
-            if part.poll() is None:
-                part.terminate()
-        deadline = time.monotonic() + STOP_MOST_S
-        for part in parts:
-            try:
-                part.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                part.kill()
-                part.wait()
-        if parts:
-            sys.stderr.write("ansim: everything has stopped\n")
-
-
-def _start(environ: dict[str, str], *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-m", "service.cli", *words], env=environ, text=True)
-
-
-def _start_loopback(parts: list[subprocess.Popen[str]], environ: dict[str, str]) -> str:
-    environ |= {
-        "ANSIM_LOOPBACK_ACCOUNT_SID": environ["ANSIM_TWILIO_ACCOUNT_SID"],
-        "ANSIM_LOOPBACK_AUTH_TOKEN": environ["ANSIM_TWILIO_AUTH_TOKEN"],
-    }
-    words = [sys.executable, "-m", "service.loopback", "--port", os.environ.get("ANSIM_LOOPBACK_PORT", "0")]
-    part = subprocess.Popen(words, env=environ, text=True, stdout=subprocess.PIPE)
-    parts.append(part)
-    assert part.stdout is not None  # noqa: S101 - asked for above
-    for line in part.stdout:
-        if line.startswith("LOOPBACK_READY "):
-            return str(json.loads(line.removeprefix("LOOPBACK_READY "))["url"])
-    raise NotReady("the loopback telephone network did not start; see the lines above")
 
 
 def _set_telephones(carrier_url: str, public_url: str) -> None:
@@ -150,20 +96,6 @@ def _set_telephones(carrier_url: str, public_url: str) -> None:
     for number, (label, plan) in demo_people.phone_plans().items():
         response = requests.put(f"{carrier_url}/_phones/{number}", json=plan | {"label": label}, timeout=5)
         response.raise_for_status()
-
-
-def _wait_until_ready(url: str, parts: list[subprocess.Popen[str]], stop: threading.Event) -> None:
-    deadline = time.monotonic() + START_MOST_S
-    while not stop.wait(0.2):
-        if any(part.poll() is not None for part in parts):
-            raise NotReady("a part ended while starting; see the lines above (is ANSIM_PORT free?)")
-        if time.monotonic() > deadline:
-            raise NotReady(f"the service was not ready after {START_MOST_S:.0f} s; see the lines above")
-        try:
-            if requests.get(f"{url}/readyz", timeout=2).status_code == 200:
-                return
-        except requests.RequestException:
-            continue
 
 
 def _tell_logins(folder: Path, cast: Cast) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 from uuid import UUID
 
 from devices.simulator import Scenario
+from service.tools.stage import DESK_PHONE
 from service.workflows import people
 from service.workflows.house import House
 from service.workflows.people import Care, Profile
+from service.workflows.site import SCOPES
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,6 @@ CAST = (
         district_code="26380",
     ),
 )
-DESK_PHONE = "+82515550199"
-CARRIER_PHONE = "+82515550100"
 
 
 def seed(house: House, url: str) -> Cast:
@@ -156,8 +156,7 @@ def seed(house: House, url: str) -> Cast:
     for name, login, role in (("이서연", "dispatch", "dispatcher"), ("강태호", "operator", "operator")):
         person_id = _person(house, cast, name, login, role, url, None)
         people.add_role(house, person_id, organisation_id, role)
-    scopes = ("incidents:read", "incidents:write", "patients:read", "devices:write")
-    cast.service_key = people.add_service_key(house, organisation_id, "demo console", scopes)
+    cast.service_key = people.add_service_key(house, organisation_id, "demo console", SCOPES)
     return cast
 
 

@@ -7,11 +7,13 @@ from granian.server import Server
 
 from service.config import Settings
 
+APPLICATION = "service.app:create_app"
 
-def serve(settings: Settings) -> None:
+
+def serve(settings: Settings, application: str = APPLICATION) -> None:
     """Run the web service until SIGINT or SIGTERM."""
     Server(
-        "service.app:create_app",
+        application,
         address=settings.host,
         port=settings.port,
         interface=Interfaces.WSGI,

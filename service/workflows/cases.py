@@ -23,7 +23,6 @@ from service.workflows import people
 from service.workflows.house import DESK, House, log, new_id, warn
 
 ASKING = [NotificationKind.ASK.value]
-PAGING = [NotificationKind.PAGE.value, NotificationKind.ASK.value, NotificationKind.TECHNICAL.value]
 LOOK_AGAIN = timedelta(minutes=10)
 
 
@@ -103,7 +102,7 @@ def settle(house: House, tx: Tx, case: Case, decision: Decision, now: datetime) 
     elif not store.save_incident(tx, patient_id, incident.id, version, **values):
         raise RuntimeError(f"incident {incident.id} changed under its patient's lock")
     if decision.cancel_pages or decision.cancel_asks:
-        kinds = PAGING if decision.cancel_pages else ASKING
+        kinds = list(store.PAGING) if decision.cancel_pages else ASKING
         store.cancel_pending(tx, patient_id, incident.id, kinds, now)
     _enqueue(house, tx, case, decision.steps, now)
     write_log(house, tx, case.patient.patient_id, incident.id, decision.log, now)

@@ -112,9 +112,9 @@ def _called_at(house: House, fields: Mapping[str, str]) -> datetime:
             at = datetime.fromisoformat(text)
     except ValueError:
         at = None
-    if at is None or at.tzinfo is None or at > now + timedelta(minutes=5):
+    if at is None or at.tzinfo is None or not now - timedelta(days=2) < at < now + timedelta(minutes=5):
         raise Refused(
-            f"called_at must be a time that has passed, HH:MM or RFC 3339, was {text!r}",
+            f"called_at must be a time that has passed, HH:MM or RFC 3339, was {text[:40]!r}",
             code="field_invalid",
             field="called_at",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Row
 
 from dispatch.incident import Contact, Policy
@@ -24,7 +25,10 @@ from service.workflows.house import House, log, new_id, warn
 CODE_LIFETIME = timedelta(days=7)
 CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 POLICY_VERSION = "default-1"
+LONGEST_PASSWORD = 1024
 _passwords = PasswordHasher()
+_one_by_one = threading.Semaphore(2)
+"""Each verification takes 64 MiB: log-ins must not crowd out readings."""
 
 
 class Profile(msgspec.Struct, kw_only=True):
@@ -50,6 +54,10 @@ class Care(msgspec.Struct, kw_only=True):
     limits: PersonSettings = PersonSettings()
 
 
+class LoginTaken(Exception):
+    """Somebody has this log-in name already."""
+
+
 def add_organisation(house: House, name: str) -> UUID:
     organisation_id = new_id()
     with house.database.write() as tx:
@@ -66,8 +74,15 @@ def add_person(
     login: str | None = None,
     password: str | None = None,
 ) -> UUID:
-    """Anybody with a name; with ``login`` and ``password`` they can open the pages."""
+    """Anybody with a name; with ``login`` and ``password`` they can open the pages.
+
+    Raises LoginTaken when somebody has this log-in name already.
+    """
     person_id = new_id()
+    if login is not None:
+        with house.database.read() as tx:
+            if store.person_by_login(tx, login_index(house, login)) is not None:
+                raise LoginTaken(login)
     house.keys.create(person_id)
     now = house.clock()
     with house.database.write() as tx:
@@ -147,6 +162,59 @@ def add_role(
         )
 
 
+def add_contact(
+    house: House,
+    organisation_id: UUID,
+    patient_id: UUID,
+    profile: Profile,
+    *,
+    relation: str,
+    position: int,
+    language: str,
+    login: str | None = None,
+    password: str | None = None,
+) -> UUID:
+    """A person who is rung for this patient, from the next incident on."""
+    person_id = add_person(
+        house, organisation_id, profile, language=language, login=login, password=password
+    )
+    add_role(
+        house,
+        person_id,
+        organisation_id,
+        "caregiver",
+        patient_id=patient_id,
+        position=position,
+        relation=relation,
+    )
+    return person_id
+
+
+def set_limits(house: House, patient_id: UUID, limits: PersonSettings) -> None:
+    """Replace a patient's personal limits; they hold from the next upload on."""
+
+    def work(tx: Tx) -> None:
+        patient = store.lock_patient(tx, patient_id)
+        if patient is None:
+            raise LookupError(f"no patient {patient_id}")
+        care = msgspec.structs.replace(open_care(house, patient), limits=limits)
+        version = patient.version + 1
+        sealed = house.seal(patient_id, "patient", f"{patient_id}:{version}", care)
+        store.save_patient(tx, patient_id, version, sealed)
+
+    house.committer.run(work, key=patient_id)
+    log("limits_set", patient=patient_id)
+
+
+def whose_device(house: House, device_id: UUID) -> tuple[UUID, UUID]:
+    """(patient, organisation) of a device; LookupError when there is none."""
+    with house.database.read() as tx:
+        row = store.device_by_keyid(tx, str(device_id))
+    if row is None:
+        raise LookupError(f"no device {device_id}")
+    return row.patient_id, row.organisation_id
+
+
 def login_index(house: House, name: str) -> bytes:
     return house.keys.blind_index("login", name.strip().casefold())
 
@@ -158,9 +226,13 @@ def check_password(house: House, name: str, password: str) -> Row[Any] | None:
     """The person who may log in so, or None; unknown names cost the same time as wrong passwords."""
     with house.database.read() as tx:
         person = store.person_by_login(tx, login_index(house, name))
+    stored = person.password_hash if person and person.password_hash else _NOBODY
     try:
-        _passwords.verify(person.password_hash if person and person.password_hash else _NOBODY, password)
-    except (VerifyMismatchError, InvalidHashError):
+        with _one_by_one:
+            _passwords.verify(stored, password[:LONGEST_PASSWORD])
+    except (VerificationError, InvalidHashError):
+        return None
+    if len(password) > LONGEST_PASSWORD:
         return None
     return person if person and person.password_hash else None
 
@@ -199,15 +271,20 @@ def number_of(house: House, tx: Tx, person_id: UUID) -> tuple[str, str] | None:
 
 def policy_for(house: House, tx: Tx, patient: Row[Any]) -> Policy:
     """The escalation policy as it stands now, to be frozen into an incident."""
-    care = open_care(house, patient)
+    try:
+        care = open_care(house, patient)
+    except SealingError as error:
+        # Rung all the same; whether they may cancel by themselves is not known, so they may not.
+        warn("record_unreadable", table="patient", record=patient.patient_id, why=type(error).__name__)
+        care = Care(dementia=True)
     members = store.caregivers(tx, patient.patient_id)
     languages = {row.id: row.language for row in store.people(tx, [m.person_id for m in members])}
     contacts = tuple(
         Contact(person_id=m.person_id, language=languages.get(m.person_id, "ko"))
         for m in members
-        if number_of(house, tx, m.person_id) is not None
+        if _readable_number(house, tx, m.person_id) is not None
     )
-    own = number_of(house, tx, patient.patient_id)
+    own = _readable_number(house, tx, patient.patient_id)
     return Policy(
         version=POLICY_VERSION,
         contacts=contacts,
@@ -216,6 +293,15 @@ def policy_for(house: House, tx: Tx, patient: Row[Any]) -> Policy:
         duress_digit=care.duress_digit,
         language=own[1] if own else "ko",
     )
+
+
+def _readable_number(house: House, tx: Tx, person_id: UUID) -> tuple[str, str] | None:
+    """As ``number_of``; one contact's broken record must not cost the others their call."""
+    try:
+        return number_of(house, tx, person_id)
+    except SealingError as error:
+        warn("record_unreadable", table="person", record=person_id, why=type(error).__name__)
+        return None
 
 
 def issue_code(house: House, patient_id: UUID) -> str:

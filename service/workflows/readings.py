@@ -15,9 +15,10 @@ from devices.reading import Batch, Event, EventKind, Parsed, UploadError, Verdic
 from dispatch import escalation, messages
 from dispatch.alarm import AlarmCondition, AlarmKind, Priority
 from dispatch.incident import Incident, State, Vitals
-from service.detection import analyse, event_conditions
+from service.detection import analyse, current_status, event_conditions
 from service.detection.clock import clock_condition
-from service.sealing import SealingError
+from service.detection.status import SENSED
+from service.sealing import SealBroken, SealingError
 from service.store import incidents as case_store
 from service.store import people as people_store
 from service.store import readings as store
@@ -144,7 +145,12 @@ def _replay(
                 409, "upload_id_reused", f"upload_id {upload_id} was used with another body; make a new one", None
             )
         record = f"{device.id}:{upload_id}"
-        return house.keys.unseal(device.patient_id, "receipt", record, known.sealed)
+        try:
+            return house.keys.unseal(device.patient_id, "receipt", record, known.sealed)
+        except SealBroken as error:
+            # The device would ask for ever: judged anew, what it sent is a duplicate, or stored after all.
+            warn("record_unreadable", table="receipt", record=record, why=type(error).__name__)
+            store.drop_receipt(tx, device.id, upload_id)
     if store.receipt_of_nonce(tx, device.id, nonce) is not None:
         raise UploadError(401, "nonce_reused", "this nonce signed another upload; make a new one", None)
     return None
@@ -164,7 +170,11 @@ def _deduplicate(
         return batch, book, []
     known: dict[int, object] = {}
     for row in met:
-        known.update(open_batch(house, row).contents())
+        try:
+            known.update(open_batch(house, row).contents())
+        except SealBroken as error:
+            # What cannot be read cannot be compared: better stored twice than an SOS refused for ever.
+            warn("record_unreadable", table="upload", record=row.id, why=type(error).__name__)
     # A copy: when this commit has to be repeated, the verdicts may differ.
     book = book.copy()
     contents = batch.contents()
@@ -264,7 +274,7 @@ def _detect(house: House, tx: Tx, patient: Row[Any], now: datetime) -> None:
     for row in owed:
         # Judged at the time of arrival, so that a late sweep finds what a prompt one would have found.
         seen_at = micros(row.received_at)
-        result = analyse([state], [open_batch(house, row)], [settings], seen_at)[0]
+        result = analyse([state], [open_batch(house, row)], [settings], seen_at, house.settings.late_sign_after_s)[0]
         state = result.state
         opened += result.opened
         ended += result.ended
@@ -296,27 +306,42 @@ def _heard(
     cases.end_conditions(house, tx, patient, ["device_silent", "device_never_reported"], now)
     for event in batch.events:
         if event.kind is EventKind.OK_PRESSED:
-            _pressed_ok(house, tx, patient, now)
+            _pressed_ok(house, tx, patient, event, now)
 
 
-def _pressed_ok(house: House, tx: Tx, patient: Row[Any], now: datetime) -> None:
+def _pressed_ok(house: House, tx: Tx, patient: Row[Any], event: Event, now: datetime) -> None:
+    """The band's own button, unless it was pressed before what it would have to answer for."""
     case, _ = cases.open_case_of(house, tx, patient)
-    if case is not None:
+    if case is None:
+        return
+    last = max((reason.condition.started_at for reason in case.incident.reasons), default=now)
+    if not event.clock_wrong and moment(event.at_us) >= last:
         vitals = vitals_now(house, tx, patient, now)
         decision = escalation.patient_answered(case.incident, "1", now, vitals, by="band")
         cases.settle(house, tx, case, decision, now)
 
 
 def vitals_now(house: House, tx: Tx, patient: Row[Any], now: datetime) -> Vitals:
-    """How fresh the newest reading is, and whether a high-priority sign is open."""
-    newest = store.newest_reading(tx, patient.patient_id)
+    """How fresh the newest measured value is, and whether a high-priority sign is open."""
     rows = case_store.open_conditions(tx, [patient.patient_id])
     worse = any(
         row.kind == AlarmKind.PHYSIOLOGICAL and row.priority == Priority.HIGH and row.code != "fall"
         for row in rows
     )
-    age_s = None if newest is None else max(0.0, (now - newest).total_seconds())
-    return Vitals(fresh_age_s=age_s, worse=worse)
+    return Vitals(fresh_age_s=_measured_age_s(house, tx, patient, now), worse=worse)
+
+
+def _measured_age_s(house: House, tx: Tx, patient: Row[Any], now: datetime) -> float | None:
+    """Age of the newest sensed value that no gate doubts; a button says nothing about how somebody is."""
+    held = store.detector_state(tx, patient.patient_id)
+    if held is None or store.has_undetected(tx, patient.patient_id):
+        return None
+    try:
+        limits, state = people.open_care(house, patient).limits, open_state(house, held)
+    except SealingError:
+        return None
+    seen = current_status(state, limits, micros(now))
+    return min((v.age_s for v in seen.vitals if v.code in SENSED and not v.doubtful), default=None)
 
 
 def _checking_incident(house: House, tx: Tx, patient_id: UUID) -> Incident | None:

@@ -22,6 +22,8 @@ from service.workflows import cases, people, signs
 from service.workflows.house import House, warn
 from service.workflows.words import say
 
+MOST_CONDITIONS = 2000
+
 
 class ReasonRecord(msgspec.Struct, kw_only=True):
     code: str
@@ -33,6 +35,13 @@ class ReasonRecord(msgspec.Struct, kw_only=True):
     age_s: float
     started_at: datetime
     ended_at: datetime | None = None
+
+
+class ConditionRecord(ReasonRecord, kw_only=True):
+    """A finding as the detectors recorded it; each opening is one."""
+
+    detected_at: datetime
+    incident_id: UUID | None = None
 
 
 class OwnerRecord(msgspec.Struct, kw_only=True):
@@ -196,6 +205,23 @@ def reason_record(
         started_at=condition.started_at,
         ended_at=ended_at,
     )
+
+
+def conditions(house: House, patient_id: UUID, language: str) -> list[ConditionRecord]:
+    """Everything found about a person, newest first; what cannot be opened is left out and reported."""
+    now = house.clock()
+    found = []
+    with house.database.read() as tx:
+        rows = store.conditions_of(tx, patient_id, most=MOST_CONDITIONS)
+    for row in rows:
+        try:
+            condition = house.unseal(patient_id, "alarm_condition", str(row.id), row.sealed, AlarmCondition)
+        except SealingError as error:
+            warn("record_unreadable", table="alarm_condition", record=row.id, why=type(error).__name__)
+            continue
+        told = msgspec.structs.asdict(reason_record(condition, row.ended_at, language, now))
+        found.append(ConditionRecord(**told, detected_at=condition.detected_at, incident_id=row.incident_id))
+    return found
 
 
 def names_of(house: House, tx: Tx, ids: Iterable[UUID], language: str) -> dict[UUID, str]:

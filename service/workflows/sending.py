@@ -15,6 +15,7 @@ from dispatch.incident import Channel, Decision, Incident, Target
 from dispatch.notifier import CallRequest, NotificationError, TextRequest
 from service.sealing import SealingError
 from service.store import incidents as store
+from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import cases, people
 from service.workflows.house import House, log, warn, where
@@ -33,8 +34,20 @@ def send_pending(house: House, worker: str, pool: Executor) -> list[Future[None]
             return []
     lease = timedelta(seconds=house.settings.send_lease_s)
     with house.database.write() as tx:
-        claimed = store.claim_notifications(tx, worker, now, now + lease)
+        claimed = [
+            row
+            for row in store.claim_notifications(tx, worker, now, now + lease)
+            if row.tries == 1 or _still_wanted(tx, row, now)
+        ]
     return [pool.submit(_send, house, worker, row) for row in claimed]
+
+
+def _still_wanted(tx: Tx, row: Row[Any], now: datetime) -> bool:
+    """A message that was held already is not tried again once somebody has acknowledged."""
+    if store.still_wanted(tx, row):
+        return True
+    store.update_notification(tx, row.id, status=store.CANCELLED, ended_at=now)
+    return False
 
 
 def _expire(house: House, now: datetime) -> None:
@@ -98,6 +111,8 @@ def _address(house: House, row: Row[Any]) -> tuple[str, str]:
 def _sent(house: House, row: Row[Any], provider_id: str) -> None:
     def work(tx: Tx) -> None:
         now = house.clock()
+        # Callbacks take the same lock: none of them comes between this look and this word.
+        people_store.lock_patient(tx, row.patient_id)
         current = store.notification(tx, row.id)
         if current is None:
             return
@@ -123,22 +138,31 @@ def _first_notified(incident: Incident, now: datetime) -> Decision:
 
 
 def _failed(house: House, worker: str, row: Row[Any], *, permanent: bool) -> None:
-    now = house.clock()
     log("notification_failed", incident=row.incident_id, step=row.step, channel=row.channel, permanent=permanent)
+    again_at = None
     if not permanent and row.tries < TRIES:
-        delay = BACKOFF_S[min(row.tries, len(BACKOFF_S)) - 1]
-        house.committer.run(
-            lambda tx: store.release_notification(tx, row.id, worker, now + timedelta(seconds=delay)),
-            key=row.patient_id,
-        )
-        return
-    house.committer.run(
-        lambda tx: store.update_notification(
-            tx, row.id, status=store.FAILED, outcome="failed", ended_at=house.clock()
-        ),
-        key=row.patient_id,
-    )
-    _not_reached(house, row, "failed")
+        again_at = house.clock() + timedelta(seconds=BACKOFF_S[min(row.tries, len(BACKOFF_S)) - 1])
+
+    def work(tx: Tx) -> bool:
+        return _give_up(tx, row, worker, house.clock(), again_at)
+
+    if house.committer.run(work, key=row.patient_id):
+        _not_reached(house, row, "failed")
+
+
+def _give_up(tx: Tx, row: Row[Any], worker: str, now: datetime, again_at: datetime | None) -> bool:
+    """Whether this message is lost for good; one to be tried again is given back, an outlived one dropped."""
+    people_store.lock_patient(tx, row.patient_id)
+    current = store.notification(tx, row.id)
+    if current is None or (current.status, current.claimed_by) != (store.CLAIMED, worker):
+        return False  # the carrier took it after all and has called back, or another worker has it
+    if not _still_wanted(tx, current, now):
+        return False
+    if again_at is not None:
+        store.release_notification(tx, row.id, worker, again_at)
+        return False
+    store.update_notification(tx, row.id, status=store.FAILED, outcome="failed", ended_at=now)
+    return True
 
 
 def _not_reached(house: House, row: Row[Any], outcome: str) -> None:

@@ -52,7 +52,8 @@ def find(house: House, token_hash: bytes) -> Found | None:
     return Found(
         person_id=person.id,
         name=names[person.id].name if person.id in names else "",
-        roles=[m.role for m in members],
+        # A role in another organisation is none here; whom a caregiver looks after is a bond to that person.
+        roles=[m.role for m in members if m.patient_id or m.organisation_id == person.organisation_id],
         organisation_id=person.organisation_id,
         language=person.language,
         csrf=session.csrf,

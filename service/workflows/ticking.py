@@ -87,7 +87,10 @@ def check_silence(house: House) -> int:
         def work(tx: Tx, device: Row[Any] = device) -> None:
             _note_silence(house, tx, device, now)
 
-        house.committer.run(work, key=device.patient_id)
+        try:
+            house.committer.run(work, key=device.patient_id)
+        except Exception as error:  # noqa: BLE001 - one person's broken record must not hide the others' silence
+            warn("silence_check_failed", device=device.id, why=type(error).__name__, where=where(error))
     return len(silent)
 
 

@@ -1,0 +1,239 @@
+"""Commits are shared and durable, events are told in commit order, and both engines hold the same."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import SQLModel
+
+from service.store import incidents as store
+from service.store import people as people_store
+from service.store import schema
+from service.store.database import Committer, Database, Tx
+from service.workflows.house import new_id
+
+AT = datetime(2026, 11, 22, 1, 2, 3, 456789, tzinfo=UTC)
+AT_US = 1_795_309_323_456_789
+WRITERS = 8
+EACH = 25
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'test.db'}"
+    fresh: Callable[[str], str] = request.getfixturevalue("postgres")
+    return fresh("database").replace("postgresql://", "postgresql+psycopg://")
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    made = Database(url)
+    schema.upgrade(made)
+    yield made
+    made.dispose()
+
+
+def organisation(tx: Tx, name: str, organisation_id: UUID | None = None) -> None:
+    people_store.add_organisation(tx, id=organisation_id or new_id(), name=name, created_at=AT)
+
+
+def names(database: Database) -> set[str]:
+    with database.read() as tx:
+        return {row[0] for row in tx.conn.exec_driver_sql("SELECT name FROM organisation")}
+
+
+def together(committer: Committer, works: list[Callable[[Tx], Any]]) -> list[Any]:
+    """Run all at once, so that they wait for one another; a result or an error for each."""
+    results: list[Any] = [None] * len(works)
+    ready = threading.Barrier(len(works))
+
+    def run(i: int) -> None:
+        ready.wait()
+        try:
+            results[i] = committer.run(works[i])
+        except Exception as error:
+            results[i] = error
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(len(works))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def test_a_failing_piece_of_work_does_not_harm_its_neighbours(database: Database) -> None:
+    taken = new_id()
+    with database.write() as tx:
+        organisation(tx, "first", taken)
+
+    def slip(tx: Tx) -> None:
+        organisation(tx, "half done")
+        raise KeyError("a slip")
+
+    def clash(tx: Tx) -> None:
+        organisation(tx, "clash", taken)
+
+    def good(number: int) -> Callable[[Tx], int]:
+        def work(tx: Tx) -> int:
+            organisation(tx, f"good {number}")
+            return number
+
+        return work
+
+    works: list[Callable[[Tx], Any]] = [slip, clash, *(good(n) for n in range(14))]
+    results = together(Committer(database), works)
+    assert isinstance(results[0], KeyError)
+    assert isinstance(results[1], IntegrityError)
+    assert results[2:] == list(range(14))
+    assert names(database) == {"first", *(f"good {n}" for n in range(14))}
+
+
+def test_what_was_returned_is_seen_by_everybody_at_once(database: Database, url: str) -> None:
+    committer = Committer(database)
+    for number in range(10):
+        committer.run(lambda tx, number=number: organisation(tx, f"n{number}"))
+        assert f"n{number}" in raw(url, "SELECT name FROM organisation")
+
+
+def test_a_failed_commit_tells_no_event(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        tx.emit("incident", organisation_id=new_id(), at=AT)
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        Committer(database).run(work)
+    with database.read() as tx:
+        assert store.last_cursor(tx) == 0
+        assert not store.events_after(tx, 0)
+
+
+def test_a_reader_that_asks_for_what_came_after_never_misses_an_event(url: str, database: Database) -> None:
+    """Two processes' worth of writers, with groups, single commits and slow ones in between."""
+    other = Database(url)
+    committers = [Committer(database), Committer(other)]
+    told: list[int] = []
+    done = threading.Event()
+
+    def follow() -> None:
+        last = 0
+        while True:
+            ended = done.is_set()
+            with database.read() as tx:
+                rows = store.events_after(tx, last, most=7)
+            for row in rows:
+                told.append(row.cursor)
+                last = row.cursor
+            if ended and not rows:
+                return
+
+    def write(number: int) -> None:
+        for i in range(EACH):
+
+            def work(tx: Tx, slow: bool = (i + number) % 5 == 0) -> None:
+                tx.emit("incident", organisation_id=new_id(), at=AT)
+                if slow:
+                    time.sleep(0.002)
+                tx.emit("condition", organisation_id=new_id(), at=AT)
+
+            if i % 3:
+                committers[number % 2].run(work)
+            else:
+                with (database if number % 2 else other).write() as tx:
+                    work(tx)
+
+    reader = threading.Thread(target=follow)
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(WRITERS)]
+    reader.start()
+    for thread in writers:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    done.set()
+    reader.join()
+    other.dispose()
+    assert told == list(range(1, 2 * WRITERS * EACH + 1))
+
+
+def raw(url: str, sql: str) -> list[Any]:
+    """Ask the database with its own driver, past all of our types."""
+    if url.startswith("sqlite"):
+        with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+            return [row[0] for row in connection.execute(sql)]
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        return [row[0] for row in connection.execute(sql)]
+
+
+def test_times_are_whole_microseconds_in_the_database(database: Database, url: str) -> None:
+    with database.write() as tx:
+        organisation(tx, "x")
+        tx.emit("incident", organisation_id=new_id(), at=AT)
+    assert raw(url, "SELECT created_at FROM organisation") == [AT_US]
+    assert raw(url, "SELECT at FROM event") == [AT_US]
+    with database.read() as tx:
+        assert store.events_after(tx, 0)[0].at == AT
+
+
+def test_the_migrations_make_what_the_tables_say(database: Database) -> None:
+    with database.read() as tx:
+        context = MigrationContext.configure(tx.conn, opts={"compare_type": True})
+        assert compare_metadata(context, SQLModel.metadata) == []
+    has, wants = schema.revision(database)
+    assert has == wants
+
+
+def test_upgrading_again_changes_nothing(database: Database) -> None:
+    with database.write() as tx:
+        organisation(tx, "kept")
+        tx.emit("incident", organisation_id=new_id(), at=AT)
+    schema.upgrade(database)
+    assert names(database) == {"kept"}
+    with database.read() as tx:
+        assert store.last_cursor(tx) == 1
+
+
+def upgrade_once(url: str, ready: Any, failures: Any) -> None:
+    ready.wait()
+    try:
+        database = Database(url)
+        schema.upgrade(database)
+        database.dispose()
+    except Exception as error:
+        failures.put(repr(error))
+
+
+def test_several_processes_upgrade_an_empty_database_at_once(url: str) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    ready, failures = spawn.Barrier(4), spawn.Queue()
+    processes = [spawn.Process(target=upgrade_once, args=(url, ready, failures)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert failures.empty(), failures.get()
+    assert raw(url, "SELECT value FROM counter WHERE name = 'event'") == [0]
+
+
+def test_an_error_of_the_database_does_not_repeat_what_was_to_be_stored(database: Database) -> None:
+    taken = new_id()
+    with database.write() as tx:
+        organisation(tx, "first", taken)
+    with pytest.raises(IntegrityError) as caught, database.write() as tx:
+        organisation(tx, "순자의 병원", taken)
+    assert "순자" not in str(caught.value).partition("\n")[2]
