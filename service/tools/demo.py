@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,6 +29,8 @@ from service.tools.wearable import Wearable
 MARKER = "this-is-a-demonstration"
 HISTORY_H = 24.0
 UPLOAD_EVERY_S = 10.0
+BATCH_S = 300.0
+GRADUAL = (Scenario.DESATURATION, Scenario.RESTING_TACHYCARDIA)
 TELLS = "\n  "
 
 
@@ -132,7 +134,9 @@ def _wear(url: str, cast: Cast, stop: threading.Event) -> None:
         wearer = Wearer(seed=100 + number, scenario=Scenario.WELL)
         if not played.reports:
             continue
-        for body in wearer.history(datetime.now(UTC), HISTORY_H):
+        # What begins gradually is reported late, in one batch: its minutes are not in the history too.
+        until = datetime.now(UTC) - timedelta(seconds=BATCH_S if played.scenario in GRADUAL else 0)
+        for body in wearer.history(until, HISTORY_H):
             band.post(stamped(body, datetime.now(UTC)))
         wearers.append((played, band, wearer))
     while not stop.is_set():
@@ -146,9 +150,11 @@ def _report(played: Played, band: Wearable, wearer: Wearer, elapsed_s: float) ->
     if begins:
         wearer.scenario = played.scenario
         wearer.restart()
-    # What begins was going on for some minutes: bands report in batches.
-    n = 300 if begins and played.scenario in (Scenario.DESATURATION, Scenario.RESTING_TACHYCARDIA) else None
-    body = wearer.live(datetime.now(UTC), n=n or int(UPLOAD_EVERY_S), step_s=1.0)
+    gradual = played.scenario in GRADUAL
+    if gradual and wearer.scenario is not played.scenario:
+        return
+    n = BATCH_S if gradual and begins else UPLOAD_EVERY_S
+    body = wearer.live(datetime.now(UTC), n=int(n), step_s=1.0)
     if body is not None:
         try:
             band.post(body)

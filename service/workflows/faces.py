@@ -15,7 +15,7 @@ from devices.reading import COLUMNS, INDEX
 from dispatch import messages
 from dispatch.alarm import AlarmCondition, AlarmKind
 from dispatch.codes import HUMAN_CLOSE_REASONS
-from dispatch.incident import Channel, Incident, Target, allowed_actions, progress_states
+from dispatch.incident import Channel, Incident, Reason, Target, allowed_actions, progress_states
 from service.detection.limits import HEART_RATE_LOW_BPM, HEART_RATE_MEDIUM_BPM, SPO2_LOW_PCT
 from service.sealing import SealingError
 from service.store import incidents as store
@@ -27,6 +27,7 @@ from service.workflows.words import WORDS, relation_text, say, unit_text
 
 CHARTED = ["heart_rate_bpm", "spo2_pct", "respiratory_rate_bpm"]
 LAST_MINUTES = timedelta(minutes=30)
+REASONS_MOST = 3
 
 
 def board(house: House, organisation_id: UUID, viewer_id: UUID, language: str) -> dict[str, Any]:
@@ -116,10 +117,7 @@ def case_row(
         return face
     ids = {n.target_id for n in outbox} | {c.person_id for c in case.policy.contacts}
     names = records.names_of(house, tx, ids | ({case.owner_id} if case.owner_id else set()), language)
-    face["reasons"] = [
-        messages.reason_text(r.condition, language, r.ended_at or now)
-        for r in sorted(case.reasons, key=lambda r: -r.condition.priority.rank)
-    ]
+    face["reasons"] = [messages.reason_text(r.condition, language, r.ended_at or now) for r in top_reasons(case)]
     face["deadline_at"] = case.deadline_at
     face["next_step_text"] = _next_step(case, names, language)
     if case.owner_role is not None:
@@ -128,6 +126,13 @@ def case_row(
     calls = rung(outbox, names, row.patient_id, language)
     face["last_rung"] = calls[-1] if calls else None
     return face
+
+
+def top_reasons(case: Incident) -> list[Reason]:
+    """The three that matter most; a lower NEWS2 band says nothing beside a higher one."""
+    codes = {r.condition.code for r in case.reasons}
+    shown = [r for r in case.reasons if r.condition.code != "news2_medium" or "news2_high" not in codes]
+    return sorted(shown, key=lambda r: (r.ended_at is not None, -r.condition.priority.rank))[:REASONS_MOST]
 
 
 def patient_face(
