@@ -295,7 +295,7 @@ def _bytes(header: str, value: str) -> bytes:
         raise SignatureError("signature_malformed", f"{header} must hold bytes between colons")
     try:
         return base64.b64decode(value[1:-1], validate=True)
-    except binascii.Error as why:
+    except ValueError as why:
         raise SignatureError("signature_malformed", f"{header} must hold base64 between colons") from why
 
 

@@ -189,7 +189,7 @@ def _repaired(raw: Any) -> Decoded:
 def _uuid(raw: dict[str, Any], name: str) -> UUID:
     try:
         return msgspec.convert(raw.get(name), UUID)
-    except msgspec.ValidationError as why:
+    except (msgspec.ValidationError, UnicodeEncodeError) as why:
         detail = f"{name} must be a UUID, was {_kind(raw.get(name))}"
         raise UploadError(422, f"{name}_invalid", detail, name) from why
 
@@ -386,7 +386,8 @@ def _seq_complaint(name: str, value: Any) -> str:
 
 def aware(value: Any) -> datetime | None:
     """Read an RFC 3339 time with an offset, leap seconds included; None where it is not one."""
-    if not isinstance(value, str):
+    # Half a surrogate pair would make msgspec raise UnicodeEncodeError and cost the whole upload.
+    if not isinstance(value, str) or not value.isascii():
         return None
     try:
         return msgspec.convert(value, Aware)

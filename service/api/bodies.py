@@ -23,10 +23,13 @@ def read() -> bytes:
     if length is not None and length > MAX_BODY_BYTES:
         detail = f"the body must be at most {MAX_BODY_BYTES} bytes, was {length}: send it in parts"
         raise Problem(413, "too_large", detail)
-    body = request.stream.read(MAX_BODY_BYTES + 1)
-    if len(body) > MAX_BODY_BYTES:
-        raise Problem(413, "too_large", f"the body must be at most {MAX_BODY_BYTES} bytes: send it in parts")
-    return body
+    body = bytearray()
+    # One read may give less than there is: a body comes in pieces, above all without a declared length.
+    while piece := request.stream.read(MAX_BODY_BYTES + 1 - len(body)):
+        body += piece
+        if len(body) > MAX_BODY_BYTES:
+            raise Problem(413, "too_large", f"the body must be at most {MAX_BODY_BYTES} bytes: send it in parts")
+    return bytes(body)
 
 
 def decode(body: bytes, kind: type[T], invalid: str) -> T:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import secrets
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from service import access
+from service.api import bodies
 from service.api.auth import house, viewer
 from service.api.errors import Problem
 from service.api.openapi import operation
@@ -29,7 +30,7 @@ class NewContact(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     name: str
     phone: str
     relation: str = ""
-    position: int = 0
+    position: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
     language: Literal["ko", "en"] = "ko"
     login: str | None = None
     """With a log-in name they can open the pages; the password is answered once."""
@@ -53,13 +54,14 @@ class PersonMade(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Limits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What a clinician has set for one person, and when; null is the default limit."""
 
-    set_by: str
+    set_by: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     set_on: datetime
     spo2_scale: Literal[1, 2] = 1
     on_oxygen: bool | None = None
-    heart_rate_high_bpm: float | None = None
-    heart_rate_low_bpm: float | None = None
-    spo2_low_pct: float | None = None
+    # Policy: a slip of the pen must neither silence a person's alarms nor set them off for ever.
+    heart_rate_high_bpm: Annotated[float, msgspec.Meta(ge=80, le=220)] | None = None
+    heart_rate_low_bpm: Annotated[float, msgspec.Meta(ge=20, le=70)] | None = None
+    spo2_low_pct: Annotated[float, msgspec.Meta(ge=70, le=98)] | None = None
 
 
 @blueprint.post("/v1/patients/<uuid:patient_id>/contacts")
@@ -81,7 +83,7 @@ def add_contact(patient_id: UUID) -> Response:
         asking,
         patient_id,
         Profile(name=wanted.name.strip(), phones=[wanted.phone]),
-        relation=wanted.relation[:40],
+        relation="".join(letter for letter in wanted.relation[:40] if letter.isprintable()),
         position=wanted.position,
         language=wanted.language,
         login=wanted.login,
@@ -158,9 +160,4 @@ def revoke(device_id: UUID) -> Response:
 
 
 def _read(kind: type[Any]) -> Any:
-    try:
-        return msgspec.json.decode(request.get_data(), type=kind)
-    except msgspec.ValidationError as error:
-        raise Problem(422, "body_invalid", str(error)) from error
-    except msgspec.DecodeError as error:
-        raise Problem(400, "not_json", f"the body must be JSON: {error}") from error
+    return bodies.decode(bodies.read(), kind, "body_invalid")

@@ -59,7 +59,7 @@ class Hub:
             return self._news.wait_for(lambda: self._latest > after, timeout_s)
 
     def _watch(self) -> None:
-        while True:
+        while self._wanted():
             try:
                 latest = streams.last_cursor(self._house)
             except SQLAlchemyError as error:
@@ -71,6 +71,13 @@ class Hub:
                         self._latest = latest
                         self._news.notify_all()
             time.sleep(LOOK_S)
+
+
+    def _wanted(self) -> bool:
+        """Whether anybody still listens; the next to come starts the reader again."""
+        with self._news:
+            self._started = self._streams > 0
+            return self._started
 
 
 @blueprint.get("/v1/events")

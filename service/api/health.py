@@ -30,7 +30,7 @@ def healthz() -> Response:
 
 
 @blueprint.get("/readyz")
-@operation("Can it do its work", responses={200: Ready, 503: None}, security="none")
+@operation("Can it do its work", responses={200: Ready, 503: Ready}, security="none")
 def readyz() -> Response:
     """200 when the database, the keys and the jobs answer; else 503 with what does not."""
     checks = health.checks(house())

@@ -13,7 +13,7 @@ from service.api import bodies
 from service.api.auth import house, signing_device
 from service.api.errors import Problem
 from service.api.openapi import operation
-from service.workflows import people, readings
+from service.workflows import arrivals, people
 from service.workflows.readings import Answer
 
 blueprint = Blueprint("readings", __name__)
@@ -88,7 +88,7 @@ def post_readings() -> Response:
         detail = f"content-type must be application/json, was {request.mimetype[:40] or 'missing'}"
         raise Problem(415, "unsupported_media_type", detail)
     device, signed = signing_device(body)
-    accepted = readings.accept_readings(house(), device, body, digest=hashlib.sha256(body).digest(), nonce=signed.nonce)
+    accepted = arrivals.accept_readings(house(), device, body, digest=hashlib.sha256(body).digest(), nonce=signed.nonce)
     response = Response(accepted.body, content_type="application/json")
     if accepted.replayed:
         response.headers["Idempotent-Replayed"] = "true"

@@ -15,7 +15,7 @@ blueprint = Blueprint("telephony", __name__)
 @blueprint.post("/v1/telephony/twilio/<kind>/<reference>")
 @operation(
     "A carrier's callback about one call or text (kind: answer, digits or status)",
-    responses={200: None, 400: None, 403: None, 404: None},
+    responses={200: None, 204: None, 400: None, 403: None, 404: None, 413: None},
     security="carrier",
     content_type="text/xml",
 )
@@ -29,7 +29,7 @@ def callback(kind: str, reference: str) -> Response:
 @blueprint.post("/v1/telephony/twilio/incoming")
 @operation(
     "Somebody rings our number",
-    responses={200: None, 400: None, 403: None},
+    responses={200: None, 400: None, 403: None, 413: None},
     security="carrier",
     content_type="text/xml",
 )
@@ -46,6 +46,9 @@ def _handle() -> Response:
         raise Problem(403, "signature_refused", "the carrier's signature does not fit this address") from error
     except ValueError as error:
         raise Problem(400, "callback_unreadable", "this callback cannot be read") from error
+    if any("\0" in value for value in request.form.values()):
+        # PostgreSQL holds no NUL in a text.
+        raise Problem(400, "callback_unreadable", "this callback holds a NUL")
     prompt = telephone.carrier_event(house(), event)
     if prompt is None:
         return Response(b"", status=204)

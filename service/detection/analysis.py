@@ -101,7 +101,7 @@ def _lanes(rows: _Rows, records: Records) -> tuple[Ints, Ints]:
     return lane, np.lexsort((np.where(lane & 1, rows.time, 0), lane))
 
 
-def _run(rows: _Rows, records: Records, people: People, now_s: int, late_s: float) -> tuple[Pass, Records]:
+def _run(rows: _Rows, records: Records, people: People, now_us: Ints, late_s: float) -> tuple[Pass, Records]:
     lane_of, order = _lanes(rows, records)
     used, size = np.unique(lane_of, return_counts=True)
     first = np.concatenate([[0], np.cumsum(size + 1)[:-1]])
@@ -119,10 +119,11 @@ def _run(rows: _Rows, records: Records, people: People, now_s: int, late_s: floa
     time[first] = lanes["front"]
     front = running_max(time, lane)
     wearers = people.at(used[lane] // 2)
+    late = now_us[used[lane] // 2] // 1_000_000 - time
     gate = quality.gate(values, time, first, lanes, wearers.scale_2)
     found = samples.evidence(gate, first)
     kept = samples.thin(found, time, lane, front, lanes)
-    judged = signals(gate, kept, found, (values, time, front, now_s - time), first, lanes, wearers, late_s)
+    judged = signals(gate, kept, found, (values, time, front, late), first, lanes, wearers, late_s)
     held = latch(judged.arm, judged.clear, first, lanes["latch"])
     rest = (time - gate.steps_t >= REST_S) & (used[lane] & 1 == 0)
     learnt = usual.learn(found, rest, (time, lane, first), held, wearers, records[used // 2])
@@ -187,7 +188,7 @@ def _fields(done: Pass, rows: _Rows) -> tuple[npt.NDArray[np.uint8], npt.NDArray
     return doubt, code
 
 
-def _tell(done: Pass, before: npt.NDArray[np.int8], results: list[Analysis], now_us: int) -> None:
+def _tell(done: Pass, before: npt.NDArray[np.int8], results: list[Analysis], now_us: Ints) -> None:
     """Turn changes of latches into conditions, patient by patient in order of arrival."""
     changed = done.held[1:] != done.held[:-1]
     changed[done.first[1:] - 1] = False
@@ -203,12 +204,12 @@ def _tell(done: Pass, before: npt.NDArray[np.int8], results: list[Analysis], now
         now_held = set(np.flatnonzero(done.held[row]).tolist())
         rose = now_held - set(np.flatnonzero(done.held[row - 1]).tolist())
         if backlog:
-            _tell_backlog(done, row, rose - holds, results[patient], now_us)
+            _tell_backlog(done, row, rose - holds, results[patient], int(now_us[patient]))
             continue
         told = set(codes(shown(holds)))
         for latch_index in sorted(shown(rose)):
             if CODES[latch_index] != "signal_contradiction" or "signal_contradiction" not in told:
-                results[patient].opened.append(condition(done, row, latch_index, now_us))
+                results[patient].opened.append(condition(done, row, latch_index, int(now_us[patient])))
         gone = set(codes(holds - now_held)) - set(codes(now_held))
         results[patient].ended += sorted(gone)
         present[patient] = now_held
@@ -243,7 +244,7 @@ def analyse(
     states: Sequence[bytes | None],
     batches: Sequence[Batch],
     settings: Sequence[PersonSettings],
-    now_us: int,
+    now_us: int | Sequence[int],
     late_s: float = LATE_S,
 ) -> list[Analysis]:
     """Judge one upload of each of a group of patients.
@@ -255,8 +256,8 @@ def analyse(
     batches : sequence of Batch
         Each patient's upload, rows in order of arrival, on corrected time.
     settings : sequence of PersonSettings
-    now_us : int
-        Receipt, microseconds UTC.
+    now_us : int or sequence of int
+        Receipt, of all or of each, microseconds UTC.
     late_s : float
         Seconds; medium and low signs older than this at receipt open nothing (policy).
 
@@ -281,13 +282,13 @@ def analyse(
     results = [Analysis(state=b"") for _ in batches]
     rows = _stack(batches) if batches else None
     if rows is not None and rows.who.size:
-        now_s = now_us // 1_000_000
+        received = np.broadcast_to(np.asarray(now_us, dtype=np.int64), len(results))
         before = records["lane"]["latch"][:, 0].copy()
-        done, lanes = _run(rows, records, People.of(settings), now_s, late_s)
+        done, lanes = _run(rows, records, People.of(settings), received, late_s)
         doubt, code = _fields(done, rows)
         _save(done, lanes, records)
         _save_latest(rows, doubt, records)
-        _tell(done, before, results, now_us)
+        _tell(done, before, results, received)
         _explain(results, rows, doubt, code)
     for result, data, record in zip(results, state.encode(records), records, strict=True):
         result.state = data

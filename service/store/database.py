@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,11 +81,12 @@ class Database:
             event.listen(self.engine, "connect", _sqlite_connect)
             event.listen(self.engine, "begin", _sqlite_begin)
         self._reader = self.engine.execution_options(**{_READ: True})
+        self._gate = _Gate(self.engine.url.database if self.is_sqlite else None)
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
         """A transaction that may write; committed at the end, rolled back on any error."""
-        with self.engine.connect() as conn, conn.begin():
+        with self._gate, self.engine.connect() as conn, conn.begin():
             tx = Tx(conn)
             yield tx
             tx._flush_events()
@@ -97,6 +99,32 @@ class Database:
 
     def dispose(self) -> None:
         self.engine.dispose()
+        self._gate.close()
+
+
+class _Gate:
+    """One writer at a time among the processes of a SQLite file; elsewhere always open.
+
+    SQLite itself waits for another writer by sleeping ever longer, and leaves the file idle meanwhile.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self._file = None if path in {None, "", ":memory:"} else open(f"{path}.writer", "ab")  # noqa: SIM115
+        self._inside = threading.Lock()
+
+    def __enter__(self) -> None:
+        if self._file is not None:
+            self._inside.acquire()
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_error: object) -> None:
+        if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+            self._inside.release()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
 
 def _sqlite_connect(connection: Any, _record: Any) -> None:
@@ -114,10 +142,15 @@ def _sqlite_begin(conn: Connection) -> None:
     conn.exec_driver_sql("BEGIN" if conn.get_execution_options().get(_READ) else "BEGIN IMMEDIATE")
 
 
+Many = Callable[[Tx, list[Any], bool], list[Any]]
+
+
 @dataclass
 class _Job(Generic[T]):
-    work: Callable[[Tx], T]
+    work: Callable[[Tx], T] | None
     key: bytes
+    many: Many | None = None
+    item: Any = None
     done: bool = False
     result: Any = None
     error: BaseException | None = None
@@ -142,7 +175,17 @@ class Committer:
         ``key`` is the patient whose rows are locked; groups lock in key order, so that two processes
         cannot wait for each other.
         """
-        job: _Job[Any] = _Job(work, key.bytes if key else b"")
+        return self._wait(_Job(work, key.bytes if key else b""))
+
+    def run_many(self, many: Many, item: Any, *, key: UUID) -> Any:
+        """Like `run`, for work that is cheaper together: ``many`` gets the items of its group at once.
+
+        It returns their results in order. When a group fails, each item comes again alone, with True as the
+        third argument.
+        """
+        return self._wait(_Job(None, key.bytes, many, item))
+
+    def _wait(self, job: _Job[Any]) -> Any:
         with self._lock:
             self._waiting.append(job)
         while not job.done:
@@ -161,11 +204,17 @@ class Committer:
         try:
             with self._database.write() as tx:
                 for job in group:
-                    job.result = job.work(tx)
+                    if job.work is not None:
+                        job.result = job.work(tx)
+                for many in {job.many for job in group if job.many is not None}:
+                    together = [job for job in group if job.many is many]
+                    results = many(tx, [job.item for job in together], False)
+                    for job, result in zip(together, results, strict=True):
+                        job.result = result
             for job in group:
                 job.done = True
         except BaseException as error:  # noqa: BLE001 - handed to the waiting threads, never swallowed
-            if len(group) == 1 and not _may_pass(error):
+            if len(group) == 1 and group[0].many is None and not _may_pass(error):
                 group[0].error, group[0].done = error, True
                 return
             for job in group:
@@ -175,7 +224,7 @@ class Committer:
         for attempt in range(3):
             try:
                 with self._database.write() as tx:
-                    job.result = job.work(tx)
+                    job.result = job.work(tx) if job.work else _careful(tx, job)
                 job.error = None
                 break
             except BaseException as error:  # noqa: BLE001 - handed to the waiting thread, never swallowed
@@ -183,6 +232,11 @@ class Committer:
                 if not _may_pass(error) or attempt == 2:
                     break
         job.done = True
+
+
+def _careful(tx: Tx, job: _Job[Any]) -> Any:
+    assert job.many is not None  # noqa: S101 - a job has work or many
+    return job.many(tx, [job.item], True)[0]
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, delete, func, insert, literal, or_, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, literal, or_, select, update
 
 from service.store.database import Tx
 from service.store.tables import (
@@ -34,6 +34,15 @@ _PERSON_PHONE = table(PersonPhone)
 _SERVICE_KEY = table(ServiceKey)
 _SESSION = table(Session)
 _SITE = table(Site)
+
+# Made once: building and comparing a statement costs more than running it.
+_LOCK_PATIENT = select(_PATIENT).where(_PATIENT.c.patient_id == bindparam("of")).with_for_update()
+_ONE_DEVICE = select(_DEVICE).where(_DEVICE.c.patient_id == bindparam("of"), _DEVICE.c.id == bindparam("device"))
+_HEARD = (
+    update(_DEVICE)
+    .where(_DEVICE.c.patient_id == bindparam("of"), _DEVICE.c.id == bindparam("device"))
+    .values(last_received_at=bindparam("at"), silence_due_at=bindparam("due"), silent_since=None)
+)
 
 
 def add_organisation(tx: Tx, **values: Any) -> None:
@@ -110,9 +119,7 @@ def patient(tx: Tx, patient_id: UUID) -> Row[Any] | None:
 
 def lock_patient(tx: Tx, patient_id: UUID) -> Row[Any] | None:
     """Everything that changes a patient's rows takes this one lock first (SQLite holds the whole file)."""
-    return tx.conn.execute(
-        select(_PATIENT).where(_PATIENT.c.patient_id == patient_id).with_for_update()
-    ).first()
+    return tx.conn.execute(_LOCK_PATIENT, {"of": patient_id}).first()
 
 
 def save_patient(tx: Tx, patient_id: UUID, version: int, sealed: bytes) -> None:
@@ -191,6 +198,10 @@ def device_by_keyid(tx: Tx, keyid: str) -> Row[Any] | None:
     return tx.conn.execute(select(_DEVICE).where(_DEVICE.c.keyid == keyid)).first()
 
 
+def device(tx: Tx, patient_id: UUID, device_id: UUID) -> Row[Any] | None:
+    return tx.conn.execute(_ONE_DEVICE, {"of": patient_id, "device": device_id}).first()
+
+
 def devices(tx: Tx, patient_ids: Iterable[UUID]) -> Sequence[Row[Any]]:
     return tx.conn.execute(select(_DEVICE).where(_DEVICE.c.patient_id.in_(list(patient_ids)))).all()
 
@@ -213,6 +224,12 @@ def device_heard(
         .where(_DEVICE.c.patient_id == patient_id, _DEVICE.c.id == device_id)
         .values(last_received_at=now, silence_due_at=silence_due_at, silent_since=None)
     )
+
+
+def devices_heard(tx: Tx, heard: Iterable[tuple[UUID, UUID, datetime, datetime]]) -> None:
+    """`device_heard` of many: patient, device, when, and when its silence is due."""
+    rows = [{"of": p, "device": d, "at": at, "due": due} for p, d, at, due in heard]
+    tx.conn.execute(_HEARD, rows)
 
 
 def silent_devices(tx: Tx, now: datetime, most: int = 200) -> Sequence[Row[Any]]:

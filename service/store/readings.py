@@ -7,12 +7,51 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, Uuid, bindparam, delete, exists, func, insert, or_, select, update
 
 from service.store.database import Tx
-from service.store.tables import DetectorState, Receipt, Upload, table
+from service.store.tables import AlarmConditionRow, DetectorState, Device, IncidentRow, Receipt, Upload, table
 
 _UPLOAD, _RECEIPT, _STATE = table(Upload), table(Receipt), table(DetectorState)
+_DEVICE, _CONDITION, _INCIDENT = table(Device), table(AlarmConditionRow), table(IncidentRow)
+
+# Made once: building and comparing a statement costs more than running it.
+_ADD_UPLOAD, _ADD_RECEIPT, _ADD_STATE = insert(_UPLOAD), insert(_RECEIPT), insert(_STATE)
+_SAVE_STATE = (
+    update(_STATE)
+    .where(_STATE.c.patient_id == bindparam("of"), _STATE.c.version == bindparam("before"))
+    .values(version=bindparam("after"), sealed=bindparam("state"), updated_at=bindparam("at"))
+)
+_OF, _BY = bindparam("of", type_=Uuid), bindparam("device", type_=Uuid)
+_STANDING = (
+    select(
+        _DEVICE.c.revoked_at,
+        _DEVICE.c.silent_after_s,
+        _STATE.c.version,
+        _STATE.c.sealed,
+        exists()
+        .where(
+            _RECEIPT.c.device_id == _BY,
+            or_(_RECEIPT.c.upload_id == bindparam("upload"), _RECEIPT.c.nonce == bindparam("said")),
+        )
+        .label("known"),
+        exists()
+        .where(
+            _UPLOAD.c.device_id == _BY,
+            _UPLOAD.c.boot_id == bindparam("boot"),
+            _UPLOAD.c.last_seq >= bindparam("first"),
+            _UPLOAD.c.first_seq <= bindparam("last"),
+        )
+        .label("met"),
+        exists().where(_UPLOAD.c.patient_id == _OF, _UPLOAD.c.detected_at.is_(None)).label("owed"),
+        exists().where(_CONDITION.c.patient_id == _OF, _CONDITION.c.ended_at.is_(None)).label("conditions"),
+        exists()
+        .where(_INCIDENT.c.patient_id == _OF, _INCIDENT.c.closed_at.is_(None), _INCIDENT.c.state == "checking")
+        .label("checking"),
+    )
+    .select_from(_DEVICE.outerjoin(_STATE, _STATE.c.patient_id == _DEVICE.c.patient_id))
+    .where(_DEVICE.c.patient_id == _OF, _DEVICE.c.id == _BY)
+)
 
 
 def receipt(tx: Tx, device_id: UUID, upload_id: UUID) -> Row[Any] | None:
@@ -27,16 +66,16 @@ def receipt_of_nonce(tx: Tx, device_id: UUID, nonce: str) -> Row[Any] | None:
     ).first()
 
 
-def add_receipt(tx: Tx, **values: Any) -> None:
-    tx.conn.execute(insert(_RECEIPT), values)
+def add_receipts(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
+    tx.conn.execute(_ADD_RECEIPT, list(rows))
 
 
 def drop_receipt(tx: Tx, device_id: UUID, upload_id: UUID) -> None:
     tx.conn.execute(delete(_RECEIPT).where(_RECEIPT.c.device_id == device_id, _RECEIPT.c.upload_id == upload_id))
 
 
-def add_upload(tx: Tx, **values: Any) -> None:
-    tx.conn.execute(insert(_UPLOAD), values)
+def add_uploads(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
+    tx.conn.execute(_ADD_UPLOAD, list(rows))
 
 
 def overlapping(tx: Tx, device_id: UUID, boot_id: UUID, first_seq: int, last_seq: int) -> Sequence[Row[Any]]:
@@ -84,6 +123,46 @@ def save_detector_state(tx: Tx, patient_id: UUID, version: int, sealed: bytes, n
         .values(version=version, sealed=sealed, updated_at=now)
     )
     return done.rowcount == 1
+
+
+def save_detector_states(tx: Tx, rows: Sequence[dict[str, Any]]) -> bool:
+    """`save_detector_state` of many patients; False when somebody else was faster with any of them."""
+    fresh = [row for row in rows if row["version"] == 1]
+    if fresh:
+        tx.conn.execute(_ADD_STATE, fresh)
+    known = [
+        {
+            "of": row["patient_id"],
+            "before": row["version"] - 1,
+            "after": row["version"],
+            "state": row["sealed"],
+            "at": row["updated_at"],
+        }
+        for row in rows
+        if row["version"] > 1
+    ]
+    return not known or tx.conn.execute(_SAVE_STATE, known).rowcount == len(known)
+
+
+def standing(
+    tx: Tx,
+    patient_id: UUID,
+    device_id: UUID,
+    *,
+    boot_id: UUID,
+    upload_id: UUID,
+    nonce: str,
+    first_seq: int,
+    last_seq: int,
+) -> Row[Any] | None:
+    """All that decides whether an upload is an ordinary one, in one question; None for an unknown device.
+
+    Ask under the patient's lock. ``known``: upload id or nonce was seen; ``met``: sequence numbers were; ``owed``:
+    an earlier upload still waits for detection; ``conditions``: some are open; ``checking``: the person is asked.
+    """
+    given: dict[str, Any] = {"of": patient_id, "device": device_id, "boot": boot_id, "upload": upload_id}
+    given |= {"said": nonce, "first": first_seq, "last": last_seq}
+    return tx.conn.execute(_STANDING, given).first()
 
 
 def has_undetected(tx: Tx, patient_id: UUID) -> bool:

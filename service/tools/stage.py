@@ -31,6 +31,7 @@ DESK_PHONE = "+82515550199"
 CARRIER_PHONE = "+82515550100"
 START_MOST_S = 90.0
 STOP_MOST_S = 8.0
+STANDARD_ERROR = 2
 SCOPES = ("devices:write", "incidents:read", "patients:read")
 Part = subprocess.Popen[str]
 
@@ -139,7 +140,7 @@ def start(environ: Mapping[str, str], *words: str) -> Part:
 
 
 def start_module(environ: Mapping[str, str], module: str, *words: str) -> Part:
-    return subprocess.Popen([sys.executable, "-m", module, *words], env=environ, text=True, stdout=sys.stderr)
+    return subprocess.Popen([sys.executable, "-m", module, *words], env=environ, text=True, stdout=STANDARD_ERROR)
 
 
 def never() -> threading.Event:

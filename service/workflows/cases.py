@@ -48,6 +48,8 @@ class Case:
     patient: Row[Any]
     incident: Incident
     version: int
+    due: datetime | None = None
+    """What the row says of its next step: sweepers go by that, so it must agree with the case."""
 
 
 def open_case(house: House, row: Row[Any]) -> Incident:
@@ -61,7 +63,7 @@ def load(house: House, tx: Tx, patient_id: UUID, incident_id: UUID) -> Case | No
     row = store.incident(tx, incident_id)
     if patient is None or row is None:
         return None
-    return Case(patient, open_case(house, row), row.version)
+    return Case(patient, open_case(house, row), row.version, row.next_step_at)
 
 
 def change(
@@ -82,7 +84,7 @@ def change(
 def settle(house: House, tx: Tx, case: Case, decision: Decision, now: datetime) -> Incident:
     """Write a decision down: the case, its log, its outbox rows and the consoles' event, or none of them."""
     incident = decision.incident
-    if case.version and decision == Decision(incident=case.incident):
+    if case.version and decision == Decision(incident=case.incident) and case.due == incident.next_step_at:
         return incident
     version = case.version + 1
     values = _columns(house, incident, version, now)
@@ -117,7 +119,7 @@ def settle(house: House, tx: Tx, case: Case, decision: Decision, now: datetime) 
         incident_id=incident.id,
         at=now,
     )
-    case.incident, case.version = incident, version
+    case.incident, case.version, case.due = incident, version, incident.next_step_at
     return incident
 
 
@@ -224,11 +226,13 @@ def raise_conditions(
     if paging:
         case, broken = open_case_of(house, tx, patient)
         if case is None:
-            fresh = open_incident(
-                id=new_id(), patient_id=patient.patient_id, policy=people.policy_for(house, tx, patient)
-            )
+            policy, without = people.policy_for(house, tx, patient)
+            broken += [unreadable(table, record, now) for table, record in without]
+            # Told already where it is what opens this case; and one sentence about our fault is enough.
+            own_fault = [] if any(c.code == "record_unreadable" for c in paging) else broken[:1]
+            fresh = open_incident(id=new_id(), patient_id=patient.patient_id, policy=policy)
             case = Case(patient, fresh, 0)
-            decision = escalation.begin(fresh, paging + broken, now)
+            decision = escalation.begin(fresh, paging + own_fault, now)
         else:
             decision = escalation.join(case.incident, paging, now)
         incident = settle(house, tx, case, decision, now)
@@ -249,12 +253,12 @@ def open_case_of(house: House, tx: Tx, patient: Row[Any]) -> tuple[Case | None, 
     if row is None:
         return None, []
     try:
-        return Case(patient, open_case(house, row), row.version), []
+        return Case(patient, open_case(house, row), row.version, row.next_step_at), []
     except SealingError as error:
         now = house.clock()
         warn("record_unreadable", table="incident", record=row.id, why=type(error).__name__)
         store.put_off(tx, patient.patient_id, row.id, now + LOOK_AGAIN)
-        return None, [unreadable("incident", now)]
+        return None, [unreadable("incident", row.id, now)]
 
 
 def _record(
@@ -291,7 +295,7 @@ def end_conditions(house: House, tx: Tx, patient: Row[Any], codes: list[str], no
         settle(house, tx, case, escalation.condition_ended(case.incident, code, now), now)
 
 
-def unreadable(table: str, now: datetime) -> AlarmCondition:
+def unreadable(table: str, record: object, now: datetime) -> AlarmCondition:
     """Our own fault: a record that does not open. The desk is told; the family is not rung for it."""
     return AlarmCondition(
         code="record_unreadable",
@@ -299,19 +303,43 @@ def unreadable(table: str, now: datetime) -> AlarmCondition:
         priority=Priority.MEDIUM,
         started_at=now,
         detected_at=now,
-        params={"table": table},
+        params={"table": table, "record": str(record)},
     )
 
 
 def report_unreadable(house: House, patient_id: UUID, table: str, record: object) -> None:
     """Say so where it is seen: in the log, and as a technical case on the dispatcher's board."""
-    warn("record_unreadable", table=table, record=record)
 
     def work(tx: Tx) -> None:
         patient = people_store.lock_patient(tx, patient_id)
-        now = house.clock()
-        known = {row.code for row in store.open_conditions(tx, [patient_id])}
-        if patient is not None and "record_unreadable" not in known:
-            raise_conditions(house, tx, patient, [unreadable(table, now)], now)
+        if patient is not None:
+            note_unreadable(house, tx, patient, table, record, house.clock())
 
     house.committer.run(work, key=patient_id)
+
+
+def note_unreadable(
+    house: House, tx: Tx, patient: Row[Any], table: str, record: object, now: datetime
+) -> None:
+    """As ``report_unreadable``, within a transaction; what the desk knows of is not said again."""
+    warn("record_unreadable", table=table, record=record)
+    if not _desk_knows(house, tx, patient.patient_id, str(record)):
+        store.end_conditions(tx, patient.patient_id, ["record_unreadable"], now)
+        raise_conditions(house, tx, patient, [unreadable(table, record, now)], now)
+
+
+def _desk_knows(house: House, tx: Tx, patient_id: UUID, record: str) -> bool:
+    """Whether the desk is being rung for such a fault now, or has closed a case about this very record."""
+    for row in store.open_conditions(tx, [patient_id]):
+        if row.code != "record_unreadable":
+            continue
+        incident = store.incident(tx, row.incident_id) if row.incident_id else None
+        if incident is not None and incident.closed_at is None:
+            return True
+        try:
+            told = house.unseal(patient_id, "alarm_condition", str(row.id), row.sealed, AlarmCondition)
+        except SealingError:
+            continue
+        if told.params.get("record") == record:
+            return True
+    return False

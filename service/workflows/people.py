@@ -85,6 +85,8 @@ def add_person(
                 raise LoginTaken(login)
     house.keys.create(person_id)
     now = house.clock()
+    # Slow on purpose, so not while everybody else waits to write.
+    password_hash = _passwords.hash(password) if password else None
     with house.database.write() as tx:
         store.add_person(
             tx,
@@ -93,7 +95,7 @@ def add_person(
             version=1,
             sealed=house.seal(person_id, "person", f"{person_id}:1", profile),
             login_index=login_index(house, login) if login else None,
-            password_hash=_passwords.hash(password) if password else None,
+            password_hash=password_hash,
             language=language,
             created_at=now,
         )
@@ -269,23 +271,28 @@ def number_of(house: House, tx: Tx, person_id: UUID) -> tuple[str, str] | None:
     return None
 
 
-def policy_for(house: House, tx: Tx, patient: Row[Any]) -> Policy:
-    """The escalation policy as it stands now, to be frozen into an incident."""
+def policy_for(house: House, tx: Tx, patient: Row[Any]) -> tuple[Policy, list[tuple[str, UUID]]]:
+    """The escalation policy as it stands now, to be frozen into an incident.
+
+    With it come the (table, record) of what it had to do without, because it does not open.
+    """
+    broken: list[tuple[str, UUID]] = []
     try:
         care = open_care(house, patient)
     except SealingError as error:
         # Rung all the same; whether they may cancel by themselves is not known, so they may not.
         warn("record_unreadable", table="patient", record=patient.patient_id, why=type(error).__name__)
         care = Care(dementia=True)
+        broken.append(("patient", patient.patient_id))
     members = store.caregivers(tx, patient.patient_id)
     languages = {row.id: row.language for row in store.people(tx, [m.person_id for m in members])}
     contacts = tuple(
         Contact(person_id=m.person_id, language=languages.get(m.person_id, "ko"))
         for m in members
-        if _readable_number(house, tx, m.person_id) is not None
+        if _readable_number(house, tx, m.person_id, broken) is not None
     )
-    own = _readable_number(house, tx, patient.patient_id)
-    return Policy(
+    own = _readable_number(house, tx, patient.patient_id, broken)
+    policy = Policy(
         version=POLICY_VERSION,
         contacts=contacts,
         can_be_asked=care.voice_works and own is not None,
@@ -293,14 +300,18 @@ def policy_for(house: House, tx: Tx, patient: Row[Any]) -> Policy:
         duress_digit=care.duress_digit,
         language=own[1] if own else "ko",
     )
+    return policy, broken
 
 
-def _readable_number(house: House, tx: Tx, person_id: UUID) -> tuple[str, str] | None:
+def _readable_number(
+    house: House, tx: Tx, person_id: UUID, broken: list[tuple[str, UUID]]
+) -> tuple[str, str] | None:
     """As ``number_of``; one contact's broken record must not cost the others their call."""
     try:
         return number_of(house, tx, person_id)
     except SealingError as error:
         warn("record_unreadable", table="person", record=person_id, why=type(error).__name__)
+        broken.append(("person", person_id))
         return None
 
 

@@ -11,11 +11,11 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Row
 
-from devices.reading import Batch, Event, EventKind, Parsed, UploadError, Verdict, VerdictBook, parse
+from devices.reading import Batch, Event, EventKind, Parsed, UploadError, Verdict, VerdictBook
 from dispatch import escalation, messages
 from dispatch.alarm import AlarmCondition, AlarmKind, Priority
 from dispatch.incident import Incident, State, Vitals
-from service.detection import analyse, current_status, event_conditions
+from service.detection import PersonSettings, analyse, current_status, event_conditions
 from service.detection.clock import clock_condition
 from service.detection.status import SENSED
 from service.sealing import SealBroken, SealingError
@@ -70,22 +70,7 @@ def rfc3339(at: datetime) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def accept_readings(house: House, device: Row[Any], body: bytes, *, digest: bytes, nonce: str) -> Accepted:
-    """Take one upload: a verdict for every sequence number, durable before it is answered.
-
-    Raises ``devices.reading.UploadError`` when the whole request cannot be taken.
-    """
-    received_at = house.clock()
-    parsed = parse(body, micros(received_at))
-
-    def work(tx: Tx) -> Accepted:
-        return _accept(house, tx, device, parsed, digest, nonce, received_at)
-
-    accepted: Accepted = house.committer.run(work, key=device.patient_id)
-    return accepted
-
-
-def _accept(
+def accept(
     house: House,
     tx: Tx,
     device: Row[Any],
@@ -94,24 +79,35 @@ def _accept(
     nonce: str,
     now: datetime,
 ) -> Accepted:
+    """Take one upload within a transaction, whatever it holds; raises ``UploadError``."""
     patient = people_store.lock_patient(tx, device.patient_id)
     if patient is None:
         raise UploadError(401, "unknown_device", "this device's wearer is not known any more", None)
     before = _replay(house, tx, device, parsed.upload_id, digest, nonce)
     if before is not None:
         return Accepted(before, replayed=True)
-    fresh, book, contradicting = _deduplicate(house, tx, device, parsed)
-    _keep(house, tx, device, patient, parsed, fresh, now)
+    fresh, book, contradicting, unread = _deduplicate(house, tx, device, parsed)
+    if fresh.seqs():
+        store.add_uploads(tx, [upload_row(house, device, parsed, fresh, now)])
     # Acted on even where the row itself is a conflict: an SOS is never lost to bookkeeping.
     events = Batch(events=[*fresh.events, *contradicting, *parsed.conflicting_events])
     clock = clock_condition(parsed.clock_skew_s, now)
     conditions = event_conditions(events, now) + ([clock] if clock else [])
     cases.raise_conditions(house, tx, patient, conditions, now)
+    for upload in unread:
+        cases.note_unreadable(house, tx, patient, "upload", upload, now)
     if clock is None:
         cases.end_conditions(house, tx, patient, ["device_clock_wrong"], now)
     _look(house, tx, patient, now)
     _heard(house, tx, device, patient, events, now)
     question = _question(_checking_incident(house, tx, device.patient_id))
+    stored = answer_to(parsed, book, question, now)
+    store.add_receipts(tx, [receipt_row(house, device, parsed, stored, digest, nonce, now)])
+    return Accepted(stored, replayed=False)
+
+
+def answer_to(parsed: Parsed, book: VerdictBook, question: Question | None, now: datetime) -> bytes:
+    """The bytes that an upload is answered with."""
     answer = Answer(
         upload_id=parsed.upload_id,
         received_at=rfc3339(now),
@@ -121,18 +117,23 @@ def _accept(
         ask=question,
         settings={"upload_interval_s": SETTLED_INTERVAL_S if question is None else ASKED_INTERVAL_S},
     )
-    stored = msgspec.json.encode(answer)
-    store.add_receipt(
-        tx,
-        device_id=device.id,
-        upload_id=parsed.upload_id,
-        patient_id=device.patient_id,
-        digest=digest,
-        nonce=nonce,
-        received_at=now,
-        sealed=house.keys.seal(device.patient_id, "receipt", f"{device.id}:{parsed.upload_id}", stored),
-    )
-    return Accepted(stored, replayed=False)
+    return msgspec.json.encode(answer)
+
+
+def receipt_row(
+    house: House, device: Row[Any], parsed: Parsed, stored: bytes, digest: bytes, nonce: str, now: datetime
+) -> dict[str, Any]:
+    """The answer as it is kept, so that an honest retry gets the same bytes."""
+    record = f"{device.id}:{parsed.upload_id}"
+    return {
+        "device_id": device.id,
+        "upload_id": parsed.upload_id,
+        "patient_id": device.patient_id,
+        "digest": digest,
+        "nonce": nonce,
+        "received_at": now,
+        "sealed": house.keys.seal(device.patient_id, "receipt", record, stored),
+    }
 
 
 def _replay(
@@ -158,23 +159,25 @@ def _replay(
 
 def _deduplicate(
     house: House, tx: Tx, device: Row[Any], parsed: Parsed
-) -> tuple[Batch, VerdictBook, list[Event]]:
+) -> tuple[Batch, VerdictBook, list[Event], list[UUID]]:
     """Leave out what the same device and boot has stored before; name what contradicts it.
 
-    Returns what is new, the verdicts, and the events whose number holds other content.
+    Returns what is new, the verdicts, the events whose number holds other content, and the uploads that do
+    not open.
     """
     batch, book = parsed.batch, parsed.verdicts
     seqs = batch.seqs()
     met = store.overlapping(tx, device.id, parsed.boot_id, seqs[0], seqs[-1]) if seqs else []
     if not met:
-        return batch, book, []
+        return batch, book, [], []
     known: dict[int, object] = {}
+    unread: list[UUID] = []
     for row in met:
         try:
             known.update(open_batch(house, row).contents())
-        except SealBroken as error:
+        except SealBroken:
             # What cannot be read cannot be compared: better stored twice than an SOS refused for ever.
-            warn("record_unreadable", table="upload", record=row.id, why=type(error).__name__)
+            unread.append(row.id)
     # A copy: when this commit has to be repeated, the verdicts may differ.
     book = book.copy()
     contents = batch.contents()
@@ -186,7 +189,7 @@ def _deduplicate(
         else:
             book.duplicate(seq)
     events = [event for event in batch.events if event.seq in conflicting]
-    return (batch.without(out) if out else batch), book, events
+    return (batch.without(out) if out else batch), book, events, unread
 
 
 def _finite(number: float) -> float | None:
@@ -205,37 +208,27 @@ def open_batch(house: House, row: Row[Any]) -> Batch:
     return Batch.from_bytes(house.keys.unseal(row.patient_id, "upload", record, row.sealed))
 
 
-def _keep(
-    house: House,
-    tx: Tx,
-    device: Row[Any],
-    patient: Row[Any],
-    parsed: Parsed,
-    batch: Batch,
-    now: datetime,
-) -> None:
+def upload_row(house: House, device: Row[Any], parsed: Parsed, batch: Batch, now: datetime) -> dict[str, Any]:
+    """What is kept of an upload, sealed; detection still owes it a look if it holds rows."""
     seqs = batch.seqs()
-    if not seqs:
-        return
     first_at, last_at = _span(batch)
     upload = new_id()
-    store.add_upload(
-        tx,
-        patient_id=patient.patient_id,
-        received_at=now,
-        id=upload,
-        organisation_id=patient.organisation_id,
-        device_id=device.id,
-        boot_id=parsed.boot_id,
-        first_seq=seqs[0],
-        last_seq=seqs[-1],
-        first_at=first_at,
-        last_at=last_at,
-        instants=len(seqs),
-        clock_skew_s=_finite(parsed.clock_skew_s),
-        detected_at=None if batch.seq.size else now,
-        sealed=house.keys.seal(patient.patient_id, "upload", f"{upload}:{micros(now)}", batch.to_bytes()),
-    )
+    return {
+        "patient_id": device.patient_id,
+        "received_at": now,
+        "id": upload,
+        "organisation_id": device.organisation_id,
+        "device_id": device.id,
+        "boot_id": parsed.boot_id,
+        "first_seq": seqs[0],
+        "last_seq": seqs[-1],
+        "first_at": first_at,
+        "last_at": last_at,
+        "instants": len(seqs),
+        "clock_skew_s": _finite(parsed.clock_skew_s),
+        "detected_at": None if batch.seq.size else now,
+        "sealed": house.keys.seal(device.patient_id, "upload", f"{upload}:{micros(now)}", batch.to_bytes()),
+    }
 
 
 def _look(house: House, tx: Tx, patient: Row[Any], now: datetime) -> None:
@@ -265,23 +258,29 @@ def _detect(house: House, tx: Tx, patient: Row[Any], now: datetime) -> None:
     owed = store.undetected_uploads(tx, patient.patient_id)
     if not owed:
         return
-    settings = people.open_care(house, patient).limits
-    held = store.detector_state(tx, patient.patient_id)
-    version, state = (held.version, open_state(house, held)) if held else (0, None)
+    settings = _limits(house, tx, patient, now)
+    version, state = _carried(house, tx, patient, now)
     opened: list[AlarmCondition] = []
     ended: list[str] = []
     active: set[str] = set()
     for row in owed:
         # Judged at the time of arrival, so that a late sweep finds what a prompt one would have found.
         seen_at = micros(row.received_at)
-        result = analyse([state], [open_batch(house, row)], [settings], seen_at, house.settings.late_sign_after_s)[0]
+        store.mark_detected(tx, patient.patient_id, row.received_at, row.id, now)
+        try:
+            batch = open_batch(house, row)
+        except SealBroken:
+            # It would keep every later one waiting for ever.
+            cases.note_unreadable(house, tx, patient, "upload", row.id, now)
+            continue
+        result = analyse([state], [batch], [settings], seen_at, house.settings.late_sign_after_s)[0]
         state = result.state
         opened += result.opened
         ended += result.ended
         active = set(result.active)
-        store.mark_detected(tx, patient.patient_id, row.received_at, row.id, now)
+    if state is None:
+        return
     version += 1
-    assert state is not None  # noqa: S101 - analyse always returns one
     sealed = house.keys.seal(
         patient.patient_id, "detector_state", f"{patient.patient_id}:{version}", state
     )
@@ -290,6 +289,27 @@ def _detect(house: House, tx: Tx, patient: Row[Any], now: datetime) -> None:
     cases.raise_conditions(house, tx, patient, opened, now)
     over = {*ended, "detection_failed"} - active
     cases.end_conditions(house, tx, patient, sorted(over), now)
+
+
+def _limits(house: House, tx: Tx, patient: Row[Any], now: datetime) -> PersonSettings:
+    """The person's own limits; the usual ones where theirs cannot be read."""
+    try:
+        return people.open_care(house, patient).limits
+    except SealBroken:
+        cases.note_unreadable(house, tx, patient, "patient", patient.patient_id, now)
+        return PersonSettings()
+
+
+def _carried(house: House, tx: Tx, patient: Row[Any], now: datetime) -> tuple[int, bytes | None]:
+    """Version and content of the detectors' memory; one that does not open is begun anew."""
+    held = store.detector_state(tx, patient.patient_id)
+    if held is None:
+        return 0, None
+    try:
+        return held.version, open_state(house, held)
+    except SealBroken:
+        cases.note_unreadable(house, tx, patient, "detector_state", f"{held.patient_id}:{held.version}", now)
+        return held.version, None
 
 
 def open_state(house: House, row: Row[Any]) -> bytes:

@@ -10,7 +10,7 @@ from sqlalchemy import Row
 
 from dispatch import escalation
 from dispatch.alarm import AlarmCondition, Priority
-from dispatch.incident import Decision
+from dispatch.incident import Decision, Incident
 from service.detection import silence_condition
 from service.sealing import SealingError
 from service.store import incidents as store
@@ -46,10 +46,18 @@ def audit(house: House) -> int:
             case = cases.open_case(house, row)
         except SealingError:
             continue  # its own due time brings it to `run_due`, which puts the desk on it
-        if row.next_step_at is None or escalation.next_steps(case, now) != Decision(incident=case):
+        if row.next_step_at is None or _amiss(case, now):
             _step(house, row.patient_id, row.id)
             mended += 1
     return mended
+
+
+def _amiss(case: Incident, now: datetime) -> bool:
+    try:
+        return escalation.next_steps(case, now) != Decision(incident=case)
+    except Exception as error:  # noqa: BLE001 - one broken case must not keep the others from being checked
+        warn("audit_failed", incident=case.id, why=type(error).__name__, where=where(error))
+        return False  # its own due time brings it to `run_due`, which puts the desk on it
 
 
 def _step(house: House, patient_id: UUID, incident_id: UUID) -> None:

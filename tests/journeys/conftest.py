@@ -12,7 +12,6 @@ from journey_stage import Lines, Stage
 
 from service.workflows import people
 
-
 LONGEST_S = 90
 
 

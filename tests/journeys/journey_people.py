@@ -17,7 +17,14 @@ from service.tools.wearable import Wearable
 if TYPE_CHECKING:
     from journey_stage import Stage
 
-WELL = {"heart_rate_bpm": 72, "pulse_rate_bpm": 72, "spo2_pct": 97, "respiratory_rate_bpm": 15, "steps": 0, "worn": True}
+WELL: dict[str, Any] = {
+    "heart_rate_bpm": 72,
+    "pulse_rate_bpm": 72,
+    "spo2_pct": 97,
+    "respiratory_rate_bpm": 15,
+    "steps": 0,
+    "worn": True,
+}
 
 
 class Phone:

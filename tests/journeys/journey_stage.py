@@ -90,6 +90,8 @@ class Stage:
         self._server.shutdown()
         self._thread.join(timeout=5)
         self._server.server_close()
+        for call in self.network.calls():
+            call.life = None  # what a failed test left hanging ends here, not when the interpreter does
         self._carrier.stop()
         self._pool.shutdown(wait=True)
         self.house.database.dispose()
@@ -136,6 +138,9 @@ class Stage:
             home.band = self.band(home)
         return home
 
+    def another_organisation(self) -> UUID:
+        return people.add_organisation(self.house, "다른 센터")
+
     def link(self, contact: Person, home: Home, position: int = 0) -> None:
         """Make a person a caregiver of somebody."""
         ids = (self.house, contact.id, self.organisation_id, "caregiver")
@@ -145,13 +150,12 @@ class Stage:
         code = people.issue_code(self.house, home.id)
         return Band(self, Wearable.enrol(self.url, code, "test-band"))
 
-    def staff(self, name: str, role: str) -> Console:
+    def staff(self, name: str, role: str, login: str = "") -> Console:
         """A dispatcher or operator, logged in."""
-        person_id = people.add_person(
-            self.house, self.organisation_id, Profile(name=name), login=role, password="a password"
-        )
+        login, profile = login or role, Profile(name=name)
+        person_id = people.add_person(self.house, self.organisation_id, profile, login=login, password="a password")
         people.add_role(self.house, person_id, self.organisation_id, role)
-        return self.log_in(person_id, role)
+        return self.log_in(person_id, login)
 
     def caregiver(self, name: str, login: str, *homes: Home) -> Console:
         """A caregiver with a session and no telephone."""

@@ -68,8 +68,10 @@ class StagedClockwork:
 
     def close(self) -> None:
         with self._lock:
-            self._now.clear()
-            self._later.clear()
+            dropped = [self._now, self._later]
+            self._now, self._later = deque(), []
+        # Outside the lock: a call that ends here tells of it.
+        dropped.clear()
 
     def due_in_s(self) -> float | None:
         """Seconds until something is to be done; None when nothing is."""

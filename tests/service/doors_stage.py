@@ -41,7 +41,8 @@ PROBLEM_CODES = {  # every code that a device or a machine may meet; new ones ar
     "code_refused", "key_unknown", "scope_missing", "not_logged_in", "csrf_missing", "forbidden",
     "action_unknown", "action_invalid", "language_unknown", "cursor_invalid", "state_unknown", "time_invalid",
     "vital_unknown", "span_invalid", "field_invalid", "not_allowed_now", "streams_full", "signature_refused",
-    "callback_unreadable", "record_unreadable",
+    "callback_unreadable", "record_unreadable", "not_a_patient", "name_invalid", "district_code_invalid",
+    "phone_invalid", "body_invalid", "login_invalid", "limits_invalid", "login_taken", "conflict",
 }  # fmt: skip
 
 

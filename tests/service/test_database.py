@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlmodel import SQLModel
 
 from service.store import incidents as store
@@ -66,7 +66,7 @@ def together(committer: Committer, works: list[Callable[[Tx], Any]]) -> list[Any
         ready.wait()
         try:
             results[i] = committer.run(works[i])
-        except Exception as error:
+        except (KeyError, IntegrityError) as error:
             results[i] = error
 
     threads = [threading.Thread(target=run, args=(i,)) for i in range(len(works))]
@@ -213,7 +213,7 @@ def upgrade_once(url: str, ready: Any, failures: Any) -> None:
         database = Database(url)
         schema.upgrade(database)
         database.dispose()
-    except Exception as error:
+    except SQLAlchemyError as error:
         failures.put(repr(error))
 
 

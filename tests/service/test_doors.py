@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from argon2 import PasswordHasher
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from doors_stage import Band, Stage, assert_problem, make_stage, verdicts_by_seq
 
 from dispatch.twilio_notifier import ROOT
 from service import access
+from service.api import events
 from service.workflows import people
 from service.workflows.people import Care, Profile
 
@@ -91,6 +93,27 @@ def test_ten_megabytes_are_refused_whatever_length_is_declared(stage: Stage, ban
         assert odd.status_code in {400, 401, 415}, length
 
 
+class Dribbling(BytesIO):
+    """A connection that gives a few bytes at a time."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(min(size or 0, 4096) if size and size > 0 else 4096)
+
+
+def test_a_body_that_comes_in_pieces_is_read_whole(stage: Stage, band: Band) -> None:
+    body = json.dumps(band.upload(*[{"heart_rate_bpm": 70}] * 500, at=stage.clock())).encode()
+    assert len(body) > 20_000
+    terminated = {"wsgi.input_terminated": True}
+    answer = band.client.post(
+        "/v1/readings", input_stream=Dribbling(body), headers=band.headers(body), environ_overrides=terminated
+    )
+    assert answer.status_code == 200, answer.text
+    many = Dribbling(b" " * 3 * 2**20)
+    headers = band.headers(b"{}")
+    answer = band.client.post("/v1/readings", input_stream=many, headers=headers, environ_overrides=terminated)
+    assert_problem(answer, 413, "too_large")
+
+
 def test_ten_megabytes_are_refused_at_every_other_door_too(stage: Stage) -> None:
     body = b" " * 10 * 2**20
     key = stage.key("incidents:write")
@@ -142,12 +165,8 @@ def test_a_wrong_year_refuses_the_vital_and_takes_the_event(stage: Stage, year: 
 
 
 def test_a_hundred_thousand_readings_are_refused_whole_and_ten_thousand_are_taken(stage: Stage, band: Band) -> None:
-    row = '{"seq":%d}'
-    many = '{"upload_id":"%s","boot_id":"%s","readings":[%s]}' % (
-        uuid4(),
-        band.boot_id,
-        ",".join(row % i for i in range(100_000)),
-    )
+    rows = ",".join(f'{{"seq":{i}}}' for i in range(100_000))
+    many = f'{{"upload_id":"{uuid4()}","boot_id":"{band.boot_id}","readings":[{rows}]}}'
     assert_problem(band.send(many[: 2**20].encode()), 400)
     assert_problem(band.send(many.encode()), 413, "too_large")
     values = [70 + i % 9 for i in range(100_000)]
@@ -161,12 +180,21 @@ def test_a_hundred_thousand_readings_are_refused_whole_and_ten_thousand_are_take
 
 
 def test_one_key_written_twice_is_no_fault_of_ours(stage: Stage, band: Band) -> None:
-    body = '{"upload_id":"%s","boot_id":"%s","readings":[],"readings":[{"seq":4,"event":"sos","event":"sos"}]}' % (
-        uuid4(),
-        uuid4(),
-    )
+    twice = '"readings":[],"readings":[{"seq":4,"event":"sos","event":"sos"}]'
+    body = f'{{"upload_id":"{uuid4()}","boot_id":"{uuid4()}",{twice}}}'
     answer = band.send(body.encode())
     assert verdicts_by_seq(answer)[4][0]["verdict"] == "stored"
+
+
+def test_half_a_letter_costs_neither_the_upload_nor_its_sos(stage: Stage, band: Band) -> None:
+    """JSON may hold half a surrogate pair wherever it holds text."""
+    odd = {"at": "\ud800", "event": "sos", "place": "\udfff", "\ud800": 1, "worn": "\ud800"}
+    before = stage.incidents()
+    answer = band.post(band.upload(odd, {"heart_rate_bpm": 70}, at=stage.clock(), sent_at="\ud800"))
+    assert answer.status_code == 200, answer.text
+    assert verdicts_by_seq(answer)[1][0]["verdict"] == "stored"
+    assert stage.incidents() == before + 1
+    assert_problem(band.post({"upload_id": "\ud800"}), 422, "upload_id_invalid")
 
 
 def test_huge_and_odd_sequence_numbers_are_refused_by_name(stage: Stage, band: Band) -> None:
@@ -336,7 +364,15 @@ MACHINE_DOORS = [
     ("GET", "/v1/patients/{id}/status", "patients:read"),
     ("GET", "/v1/patients/{id}/observations?vital=heart_rate_bpm", "patients:read"),
     ("GET", "/v1/events", "incidents:read"),
+    ("POST", "/v1/patients", "devices:write"),
+    ("POST", "/v1/patients/{id}/enrolment-codes", "devices:write"),
+    ("GET", "/v1/patients/{id}/alarm-conditions", "patients:read"),
+    ("POST", "/v1/patients/{id}/contacts", "patients:write"),
+    ("PUT", "/v1/patients/{id}/limits", "patients:write"),
+    ("POST", "/v1/devices/{id}/revoke", "devices:write"),
+    ("POST", "/v1/staff", "staff:write"),
 ]
+SCOPES = {scope for _, _, scope in MACHINE_DOORS}
 WORDS = ["Bearer", "Bearer ", "Bearer x", "Bearer \xff\xfe", "Basic YTpi", "Digest", "\x80", "Bearer " + "a" * 8000]
 
 
@@ -348,7 +384,7 @@ def test_a_machine_door_opens_only_to_a_key_with_its_scope(stage: Stage, method:
         answer = stage.client.open(path, method=method, headers={"Authorization": word})
         assert_problem(answer, 401)
         assert answer.headers["WWW-Authenticate"]
-    wrong = stage.key(*({"incidents:read", "incidents:write", "patients:read", "devices:write"} - {scope}))
+    wrong = stage.key(*(SCOPES - {scope}))
     assert_problem(stage.client.open(path, method=method, headers=wrong), 403, "scope_missing")
 
 
@@ -416,6 +452,119 @@ def test_an_odd_last_event_id_starts_the_stream_all_the_same(stage: Stage, mark:
         first = next(iter(stream))
         assert b"event: beat" in first
         answer.close()
+
+
+PATIENT = {"name": "새 사람", "district_code": "26350"}
+CONTACT = {"name": "딸", "phone": "+821055500111"}
+STAFF = {"name": "이서연", "login": "new-staff", "role": "dispatcher"}
+LIMITS = {"set_by": "Dr", "set_on": "2026-11-22T09:00:00Z"}
+ODD_BODIES: list[tuple[str, Any]] = [
+    *(("patients", body) for body in (
+        b"", b"\xff", b"[]", b"null", b'{"name": "\xff"}', PATIENT | {"name": ""}, PATIENT | {"name": "x" * 101},
+        PATIENT | {"district_code": "\x00"}, PATIENT | {"phones": ["112"]}, PATIENT | {"phones": "+821055500111"},
+        PATIENT | {"bogus": 1}, PATIENT | {"birth_year": "1941"}, PATIENT | {"language": "xx"},
+    )),
+    *(("contacts", body) for body in (
+        b"{", CONTACT | {"phone": "119"}, CONTACT | {"phone": "+8210555001١١"}, CONTACT | {"position": 2**70},
+        CONTACT | {"position": -1}, CONTACT | {"login": "a b"}, CONTACT | {"login": "\x00\x00"},
+        CONTACT | {"name": " "},
+    )),
+    *(("staff", body) for body in (
+        b"{", STAFF | {"role": "operator\x00"}, STAFF | {"role": "caregiver"}, STAFF | {"login": ""},
+        STAFF | {"login": "x" * 61}, STAFF | {"name": None},
+    )),
+    *(("limits", body) for body in (
+        b"{", LIMITS | {"spo2_scale": 3}, LIMITS | {"set_on": "2026-11-22"}, LIMITS | {"heart_rate_high_bpm": "high"},
+        LIMITS | {"heart_rate_high_bpm": 10**400}, LIMITS | {"heart_rate_high_bpm": -5},
+        LIMITS | {"heart_rate_low_bpm": 200, "heart_rate_high_bpm": 100}, LIMITS | {"spo2_low_pct": 500},
+    )),
+]  # fmt: skip
+
+
+def people_door(stage: Stage, name: str, patient_id: UUID) -> tuple[str, str]:
+    own = f"/v1/patients/{patient_id}/{name}"
+    return ("PUT" if name == "limits" else "POST"), own if name in {"contacts", "limits"} else f"/v1/{name}"
+
+
+@pytest.mark.parametrize(("name", "body"), ODD_BODIES, ids=range(len(ODD_BODIES)))
+def test_a_body_about_people_that_cannot_be_is_refused(stage: Stage, name: str, body: Any) -> None:
+    method, path = people_door(stage, name, stage.patient())
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    answer = stage.client.open(path, method=method, data=data, headers=stage.key(*SCOPES))
+    assert answer.status_code in {400, 422}, answer.text
+    assert_problem(answer, answer.status_code)
+
+
+def test_odd_but_possible_words_about_people_are_taken(stage: Stage) -> None:
+    key, patient_id = stage.key(*SCOPES), stage.patient()
+    contact = CONTACT | {"relation": "a\x00b\u202e" * 30, "name": "\x00 \U0001f9d3"}
+    assert stage.client.post(f"/v1/patients/{patient_id}/contacts", json=contact, headers=key).status_code in {201, 422}
+    person = PATIENT | {"address": "\x00" * 50, "sex": "\x00"}
+    assert stage.client.post("/v1/patients", json=person, headers=key).status_code in {201, 422}
+    staff = STAFF | {"login": f"staff-{uuid4().hex[:8]}"}
+    assert stage.client.post("/v1/staff", json=staff, headers=key).status_code == 201
+    assert_problem(stage.client.post("/v1/staff", json=staff, headers=key), 409)
+
+
+def test_another_organisations_key_changes_nobody_here(stage: Stage) -> None:
+    other = people.add_organisation(stage.house, "sixth")
+    key, patient_id = stage.key(*SCOPES, organisation_id=other), stage.patient()
+    band = stage.band(patient_id)
+    doors = [("POST", "contacts", CONTACT), ("PUT", "limits", LIMITS), ("POST", "enrolment-codes", {})]
+    for method, tail, body in doors:
+        path = f"/v1/patients/{patient_id}/{tail}"
+        assert_problem(stage.client.open(path, method=method, json=body, headers=key), 403, "forbidden")
+    assert_problem(stage.client.post(f"/v1/devices/{band.keyid}/revoke", headers=key), 403, "forbidden")
+    conditions = stage.client.get(f"/v1/patients/{patient_id}/alarm-conditions", headers=key)
+    assert_problem(conditions, 403, "forbidden")
+    assert band.send(good(band, stage)).status_code == 200
+
+
+def test_people_without_the_role_change_nobody(stage: Stage) -> None:
+    own = stage.patient()
+    stage.person("caregiver", login="son", patient_id=own)
+    stage.person("dispatcher", login="board-only")
+    band = stage.band(own)
+    for login in ("son", "board-only"):
+        browser, csrf = stage.logged_in(login)
+        token = {"X-CSRF-Token": csrf}
+        for name, body in (("contacts", CONTACT), ("limits", LIMITS), ("staff", STAFF), ("patients", PATIENT)):
+            method, path = people_door(stage, name, own)
+            assert_problem(browser.open(path, method=method, json=body, headers=token), 403, "forbidden")
+        assert_problem(browser.post(f"/v1/patients/{own}/enrolment-codes", headers=token), 403, "forbidden")
+        assert_problem(browser.post(f"/v1/devices/{band.keyid}/revoke", headers=token), 403, "forbidden")
+
+
+@pytest.mark.postgres
+def test_postgresql_refuses_no_more_than_sqlite_does(tmp_path: Any, postgres: Callable[[str], str]) -> None:
+    """It takes no NUL in a text and no number beyond 64 bits: neither may come so far."""
+    address = postgres("doors").replace("postgresql://", "postgresql+psycopg://")
+    stage = make_stage(tmp_path, ANSIM_DATABASE_URL=address)
+    test_odd_but_possible_words_about_people_are_taken(stage)
+    key, patient_id = stage.key(*SCOPES), stage.patient()
+    for name, body in ODD_BODIES:
+        method, path = people_door(stage, name, patient_id)
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        answer = stage.client.open(path, method=method, data=data, headers=key)
+        assert answer.status_code in {400, 422}, (name, body, answer.text)
+    for query, status, _ in QUERIES:
+        answer = stage.client.get(query.format(patient=patient_id, stranger=uuid4()), headers=key)
+        assert answer.status_code == status, query
+    code = people.issue_code(stage.house, patient_id)
+    enrolment = {"code": code, "alg": "hmac-sha256", "model": "\x00"}
+    assert stage.client.post("/v1/devices/enrol", json=enrolment).status_code == 201
+    band = stage.band(patient_id)
+    place = band.upload({"event": "motion", "place": "\x00\ud800"}, {"event": "sos"}, at=stage.clock())
+    assert band.post(place).status_code == 200
+    assert stage.client.post("/login", data={"name": "\x00", "password": "\x00"}).status_code == 401
+    stream = stage.client.get("/v1/events?after=" + "9" * 18, headers=key)
+    assert stream.status_code == 200
+    stream.close()
+    form = {"CallSid": "C\x00" * 99, "CallStatus": "completed", "From": "\x00"}
+    (reference,) = stage.rows("SELECT id FROM notification LIMIT 1")[0]
+    for kind in ("status", "answer", "digits"):
+        assert stage.callback(f"{ROOT}/{kind}/{reference}", form).status_code in {200, 204, 400}
+    stage.house.database.dispose()
 
 
 # --- acting on a case -----------------------------------------------------------------------------------
@@ -621,7 +770,10 @@ def test_too_many_wrong_log_ins_wait_a_little_and_are_let_in_again(tmp_path: Any
     stage.house.database.dispose()
 
 
-def test_one_address_that_tries_many_names_has_to_wait(tmp_path: Any) -> None:
+def test_one_address_that_tries_many_names_has_to_wait(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    cheap = PasswordHasher(time_cost=1, memory_cost=64)
+    monkeypatch.setattr(people, "_passwords", cheap)
+    monkeypatch.setattr(people, "_NOBODY", cheap.hash("nobody"))
     stage = make_stage(tmp_path)
     stage.person("dispatcher", login="quiet")
     statuses = set()
@@ -722,7 +874,8 @@ def test_a_session_ends_at_log_out_and_by_its_time(stage: Stage) -> None:
         stage.clock.advance(-12 * 3600 - 1)
 
 
-def test_a_stream_tells_each_viewer_only_of_their_own(stage: Stage) -> None:
+def test_a_stream_tells_each_viewer_only_of_their_own(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "BEAT_S", 0.3)
     other = people.add_organisation(stage.house, "fourth")
     mine = stage.patient()
     stage.person("caregiver", login="listener", patient_id=mine)
@@ -759,7 +912,8 @@ def patients_in(answer: Any) -> set[str]:
     return found
 
 
-def test_a_stream_keeps_its_beat_while_only_others_have_news(stage: Stage) -> None:
+def test_a_stream_keeps_its_beat_while_only_others_have_news(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "BEAT_S", 0.3)
     other = people.add_organisation(stage.house, "fifth")
     after = stage.rows("SELECT value FROM counter WHERE name = 'event'")[0][0]
     answer = stage.client.get(f"/v1/events?after={after}", headers=stage.key("incidents:read", organisation_id=other))
