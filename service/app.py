@@ -120,6 +120,8 @@ def start_logging(settings: Settings) -> None:
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
         force=True,
     )
+    # A late tick is one tick; its warnings would drown what matters.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     # These libraries log addresses, numbers or whole requests at INFO.
-    for talkative in ("twilio", "urllib3", "apscheduler", "werkzeug", "alembic", "sqlalchemy"):
+    for talkative in ("twilio", "urllib3", "werkzeug", "alembic", "sqlalchemy"):
         logging.getLogger(talkative).setLevel(logging.WARNING)

@@ -65,22 +65,29 @@ def _verify(signed: signatures.SignatureInput, key: bytes, alg: str, body: bytes
                 raise
 
 
+def credentials() -> tuple[str, bool]:
+    """What this request showed of itself: (service key or session cookie, whether it is a key)."""
+    # RFC 9110 section 11.1: the scheme's case does not matter.
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return given.strip(), True
+    return request.cookies.get(SESSION_COOKIE, ""), False
+
+
 def viewer(scope: str | None = None) -> Viewer:
     """The machine (bearer key) or person (session) asking; 401 when neither.
 
     A person's POST must carry the session's CSRF token, since a browser sends cookies by itself.
     """
-    header = request.headers.get("Authorization", "")
-    # RFC 9110 section 11.1: the scheme's case does not matter.
-    scheme, _, given = header.partition(" ")
-    if scheme.lower() == "bearer":
-        found = access.viewer_from_key(house(), given.strip())
+    secret, is_key = credentials()
+    if is_key:
+        found = access.viewer_from_key(house(), secret)
         if found is None:
             raise Problem(401, "key_unknown", "this service key is not known or was revoked")
         if scope is not None and scope not in found.scopes:
             raise Problem(403, "scope_missing", f"this service key lacks the scope {scope}")
         return found
-    person = access.viewer_from_cookie(house(), request.cookies.get(SESSION_COOKIE))
+    person = access.viewer_from_cookie(house(), secret)
     if person is None:
         raise Problem(401, "not_logged_in", "send a service key (Authorization: Bearer ...) or log in")
     token = request.headers.get("X-CSRF-Token", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from sqlalchemy import Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from service import access
-from service.api.auth import house, viewer
+from service.api.auth import credentials, house, viewer
 from service.api.errors import Problem
 from service.api.openapi import operation
 from service.workflows import streams
@@ -93,12 +93,23 @@ def stream() -> Response:
     after = _mark(streams.last_cursor(house()))
     hub = streams_hub(house())
     hub.enter()
-    lines = _lines(hub, house(), after, access.event_filter(watcher))
+    lines = _lines(hub, house(), after, *_watchers_eyes(watcher, house()))
     response = Response(lines, content_type="text/event-stream")
     response.call_on_close(hub.leave)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
+
+
+def _watchers_eyes(watcher: access.Viewer, built: House) -> tuple[Callable[[Row[Any]], bool], Callable[[], bool]]:
+    """What this watcher is told of, and whether they still may listen: looked up anew at every beat."""
+    secret, is_key = credentials()
+
+    def still_may() -> bool:
+        again = access.viewer_from_key(built, secret) if is_key else access.viewer_from_cookie(built, secret)
+        return again is not None and (again.roles, again.patients) == (watcher.roles, watcher.patients)
+
+    return access.event_filter(watcher), still_may
 
 
 def _mark(latest: int) -> int:
@@ -113,7 +124,9 @@ def streams_hub(built: House) -> Hub:
     return hub
 
 
-def _lines(hub: Hub, built: House, after: int, wanted: Any) -> Iterator[bytes]:
+def _lines(
+    hub: Hub, built: House, after: int, wanted: Callable[[Row[Any]], bool], still_may: Callable[[], bool]
+) -> Iterator[bytes]:
     started = time.monotonic()
     yield b"retry: 1000\n\n" + _beat(built, after)
     told = started
@@ -127,6 +140,8 @@ def _lines(hub: Hub, built: House, after: int, wanted: Any) -> Iterator[bytes]:
                 yield _event(row)
         # Other organisations' news must not keep this console waiting for its beat.
         if not rows or time.monotonic() - told >= BEAT_S:
+            if not still_may():
+                return  # logged out, revoked or no longer linked: the browser comes back and is told so
             told = time.monotonic()
             yield _beat(built, after)
 

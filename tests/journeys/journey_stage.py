@@ -36,7 +36,7 @@ from service.workflows.people import Care, Profile
 
 SID, TOKEN = "AC" + "1" * 32, "a-token-for-journeys"
 OUR_NUMBER, DESK_NUMBER = "+82515550100", "+82515550199"
-STEP_S = 60.0
+STEP_S = 180.0
 """No tick is further off than this, so that what has no due time of its own is looked at too."""
 HUNG_S = 30.0
 _INCIDENT, _OUTBOX, _DEVICE = table(IncidentRow), table(Notification), table(Device)
