@@ -266,6 +266,14 @@ def _alert_owner(d: Draft, grave: bool, *, urgent: bool) -> None:
         incident.deadline_at = min(incident.deadline_at, d.after(incident.policy.claim_s))
 
 
+def notified(incident: Incident, now: datetime) -> Decision:
+    """A carrier took a message to somebody other than the person: help was first told now, if not before."""
+    d = Draft(incident, now)
+    if "first_notified_at" not in incident.times:
+        d.stamp("first_notified_at")
+    return d.done()
+
+
 def condition_ended(incident: Incident, code: str, now: datetime) -> Decision:
     """A sign is over. That lowers no priority and closes nothing, save one case.
 

@@ -94,7 +94,6 @@ def ring_contact(d: Draft, contact: Contact) -> None:
         )
     if contact.person_id not in ladder.rung:
         ladder.rung.append(contact.person_id)
-    d.stamp("first_notified_at")
     d.log(Log.CONTACT_RUNG, person=str(contact.person_id), round=ladder.round)
 
 
@@ -151,7 +150,6 @@ def ring_desk(d: Draft) -> None:
         attempt=desk.attempt,
         expires_s=d.incident.policy.desk_step_s,
     )
-    d.stamp("first_notified_at")
     d.log(Log.DESK_RUNG, attempt=desk.attempt)
 
 

@@ -7,7 +7,6 @@ from concurrent.futures import Executor, Future
 from datetime import datetime, timedelta
 from typing import Any
 
-from msgspec.structs import replace
 from sqlalchemy import Row
 
 from dispatch import escalation, messages
@@ -126,15 +125,8 @@ def _sent(house: House, row: Row[Any], provider_id: str) -> None:
 
     house.committer.run(work, key=row.patient_id)
     if row.target != Target.PATIENT:
-        _try(house, row, lambda incident: _first_notified(incident, house.clock()))
+        _try(house, row, lambda incident: escalation.notified(incident, house.clock()))
     log("notification_sent", incident=row.incident_id, step=row.step, channel=row.channel, attempt=row.attempt)
-
-
-def _first_notified(incident: Incident, now: datetime) -> Decision:
-    """The first human besides the person was told now."""
-    if "first_notified_at" in incident.times:
-        return Decision(incident=incident)
-    return Decision(incident=replace(incident, times={**incident.times, "first_notified_at": now}))
 
 
 def _failed(house: House, worker: str, row: Row[Any], *, permanent: bool) -> None:
