@@ -190,35 +190,47 @@ class Committer:
             self._waiting.append(job)
         while not job.done:
             with self._turn:
-                if job.done:
-                    break
-                with self._lock:
-                    group, self._waiting = self._waiting[:_GROUP_MOST], self._waiting[_GROUP_MOST:]
-                self._commit(group)
+                if not job.done:
+                    self._commit()
         if job.error is not None:
             raise job.error
         return job.result
 
-    def _commit(self, group: list[_Job[Any]]) -> None:
-        group.sort(key=lambda job: job.key)
+    def _take(self) -> list[_Job[Any]]:
+        """The next group. Of one kind only: a group locks its patients once through, in the order of their keys."""
+        with self._lock:
+            kind = self._waiting[0].many if self._waiting else None
+            group = [job for job in self._waiting if job.many is kind][:_GROUP_MOST]
+            taken = {id(job) for job in group}
+            self._waiting = [job for job in self._waiting if id(job) not in taken]
+        return sorted(group, key=lambda job: job.key)
+
+    def _commit(self) -> None:
+        group: list[_Job[Any]] = []
         try:
             with self._database.write() as tx:
-                for job in group:
-                    if job.work is not None:
-                        job.result = job.work(tx)
-                for many in {job.many for job in group if job.many is not None}:
-                    together = [job for job in group if job.many is many]
-                    results = many(tx, [job.item for job in together], False)
-                    for job, result in zip(together, results, strict=True):
-                        job.result = result
+                # Taken only now: whoever came while another process was writing shares this commit.
+                group = self._take()
+                self._work(tx, group)
             for job in group:
                 job.done = True
         except BaseException as error:  # noqa: BLE001 - handed to the waiting threads, never swallowed
+            group = group or self._take()
             if len(group) == 1 and group[0].many is None and not _may_pass(error):
                 group[0].error, group[0].done = error, True
                 return
             for job in group:
                 self._commit_alone(job)
+
+    def _work(self, tx: Tx, group: list[_Job[Any]]) -> None:
+        many = group[0].many if group else None
+        if many is not None:
+            for job, result in zip(group, many(tx, [job.item for job in group], False), strict=True):
+                job.result = result
+            return
+        for job in group:
+            if job.work is not None:
+                job.result = job.work(tx)
 
     def _commit_alone(self, job: _Job[Any]) -> None:
         for attempt in range(3):
