@@ -12,6 +12,7 @@ from uuid import UUID
 
 from dispatch.incident import Incident
 from service.detection import PersonSettings
+from service.workflows import devices as device_flow
 from service.workflows import faces, family, incidents, looks, people, records, sessions
 from service.workflows.house import House, log
 from service.workflows.patience import Patience
@@ -253,8 +254,8 @@ def issue_code(house: House, viewer: Viewer, patient_id: UUID) -> tuple[str, dat
     organisation_id, _ = looks.standing(house, patient_id)
     _require(_enrols(viewer) and organisation_id == viewer.organisation_id, viewer, "issue_code")
     looked(house, viewer, patient_id, "action:issue_code", None)
-    expires_at = house.clock() + people.CODE_LIFETIME
-    return people.issue_code(house, patient_id), expires_at
+    expires_at = house.clock() + device_flow.CODE_LIFETIME
+    return device_flow.issue_code(house, patient_id), expires_at
 
 
 def add_contact(
@@ -283,10 +284,10 @@ def set_limits(house: House, viewer: Viewer, patient_id: UUID, limits: dict[str,
 
 def revoke_device(house: House, viewer: Viewer, device_id: UUID) -> None:
     """One device of the viewer's organisation; LookupError when there is none."""
-    patient_id, organisation_id = people.whose_device(house, device_id)
+    patient_id, organisation_id = device_flow.whose_device(house, device_id)
     _require(_enrols(viewer) and organisation_id == viewer.organisation_id, viewer, "revoke_device")
     looked(house, viewer, patient_id, "action:revoke_device", None)
-    people.revoke_device(house, device_id, house.clock())
+    device_flow.revoke_device(house, device_id, house.clock())
 
 
 def _require_carer_of(house: House, viewer: Viewer, patient_id: UUID, what: str) -> None:

@@ -13,7 +13,8 @@ from service.api import bodies
 from service.api.auth import house, signing_device
 from service.api.errors import Problem
 from service.api.openapi import operation
-from service.workflows import arrivals, people
+from service.workflows import arrivals
+from service.workflows import devices as device_flow
 from service.workflows.readings import Answer
 
 blueprint = Blueprint("readings", __name__)
@@ -53,10 +54,10 @@ def enrol() -> Response:
     # PostgreSQL takes no NUL, and a log or page no control characters.
     model = "".join(letter for letter in wanted.model[:100] if letter.isprintable())
     try:
-        device_id, key = people.enrol_device(
+        device_id, key = device_flow.enrol_device(
             house(), wanted.code, alg=wanted.alg, public_key=public_key, model=model
         )
-    except people.CodeRefused as error:
+    except device_flow.CodeRefused as error:
         raise Problem(
             401, "code_refused", "this enrolment code is unknown, used or expired; ask for a new one"
         ) from error

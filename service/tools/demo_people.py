@@ -9,6 +9,7 @@ from uuid import UUID
 
 from devices.simulator import Scenario
 from service.tools.stage import DESK_PHONE
+from service.workflows import devices as device_flow
 from service.workflows import people
 from service.workflows.house import House
 from service.workflows.people import Care, Profile
@@ -152,7 +153,7 @@ def seed(house: House, url: str) -> Cast:
                 position=position,
                 relation=contact.relation,
             )
-        cast.played.append((played, patient_id, people.issue_code(house, patient_id)))
+        cast.played.append((played, patient_id, device_flow.issue_code(house, patient_id)))
     for name, login, role in (("이서연", "dispatch", "dispatcher"), ("강태호", "operator", "operator")):
         person_id = _person(house, cast, name, login, role, url, None)
         people.add_role(house, person_id, organisation_id, role)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from service.app import build_house
 from service.config import Settings
-from service.workflows import people
+from service.workflows import devices as device_flow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace, settings: Settings) -> int:
     """Print a one-time code for one device of this patient."""
     try:
-        code = people.issue_code(build_house(settings), given.patient)
+        code = device_flow.issue_code(build_house(settings), given.patient)
     except LookupError:
         print(f"patient must be the id of a patient here, was {given.patient}: see GET /v1/patients")
         return 2

@@ -1,4 +1,4 @@
-"""People, what they are for whom, and their devices."""
+"""People, what they are for whom, and the keys of machines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Iterable
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -22,8 +21,6 @@ from service.store import people as store
 from service.store.database import Tx
 from service.workflows.house import House, log, new_id, warn
 
-CODE_LIFETIME = timedelta(days=7)
-CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 POLICY_VERSION = "default-1"
 LONGEST_PASSWORD = 1024
 _passwords = PasswordHasher()
@@ -208,15 +205,6 @@ def set_limits(house: House, patient_id: UUID, limits: PersonSettings) -> None:
     log("limits_set", patient=patient_id)
 
 
-def whose_device(house: House, device_id: UUID) -> tuple[UUID, UUID]:
-    """(patient, organisation) of a device; LookupError when there is none."""
-    with house.database.read() as tx:
-        row = store.device_by_keyid(tx, str(device_id))
-    if row is None:
-        raise LookupError(f"no device {device_id}")
-    return row.patient_id, row.organisation_id
-
-
 def login_index(house: House, name: str) -> bytes:
     return house.keys.blind_index("login", name.strip().casefold())
 
@@ -315,83 +303,6 @@ def _readable_number(
         return None
 
 
-def issue_code(house: House, patient_id: UUID) -> str:
-    """A one-time enrolment code for a device of this patient; shown once, kept as a hash."""
-    code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(10))
-    now = house.clock()
-    with house.database.write() as tx:
-        patient = store.patient(tx, patient_id)
-        if patient is None:
-            raise LookupError(f"no patient {patient_id}")
-        store.add_code(
-            tx,
-            code_hash=_hash(code),
-            patient_id=patient_id,
-            organisation_id=patient.organisation_id,
-            expires_at=now + CODE_LIFETIME,
-            used_at=None,
-        )
-    return code
-
-
-class CodeRefused(Exception):
-    """An enrolment code that is unknown, used or expired."""
-
-
-def enrol_device(house: House, code: str, *, alg: str, public_key: bytes | None, model: str) -> tuple[UUID, bytes]:
-    """Bind a device to the code's patient.
-
-    Returns the device id (also its key id) and the key to verify with: the Ed25519 public key given,
-    or a new secret for hmac-sha256.
-    """
-    now = house.clock()
-    device_id = new_id()
-    key = public_key if public_key is not None else secrets.token_bytes(32)
-
-    def work(tx: Tx) -> tuple[UUID, bytes]:
-        taken = store.use_code(tx, _hash(code.strip().upper()), now)
-        if taken is None:
-            raise CodeRefused
-        patient = store.lock_patient(tx, taken.patient_id)
-        if patient is None:
-            raise CodeRefused
-        silent_after_s = house.settings.silent_after_s
-        store.add_device(
-            tx,
-            patient_id=patient.patient_id,
-            id=device_id,
-            keyid=str(device_id),
-            organisation_id=patient.organisation_id,
-            district_code=patient.district_code,
-            alg=alg,
-            sealed_key=house.seal(patient.patient_id, "device", str(device_id), key),
-            model=model,
-            enrolled_at=now,
-            revoked_at=None,
-            last_received_at=None,
-            silent_after_s=silent_after_s,
-            # A device that never reports must alarm too: its silence starts at enrolment.
-            silence_due_at=now + timedelta(seconds=silent_after_s),
-            silent_since=None,
-        )
-        tx.emit("device", organisation_id=patient.organisation_id, patient_id=patient.patient_id, at=now)
-        return device_id, key
-
-    enrolled: tuple[UUID, bytes] = house.committer.run(work)
-    log("device_enrolled", device=device_id, alg=alg)
-    return enrolled
-
-
-def device_key(house: House, device: Row[Any]) -> bytes:
-    return house.unseal(device.patient_id, "device", str(device.id), device.sealed_key, bytes)
-
-
-def revoke_device(house: House, device_id: UUID, now: datetime) -> bool:
-    """From its next request on the device is refused; others are untouched."""
-    with house.database.write() as tx:
-        return store.revoke_device(tx, device_id, now)
-
-
 def add_service_key(house: House, organisation_id: UUID, name: str, scopes: Iterable[str]) -> str:
     """A bearer key for a machine; shown once, kept as a hash."""
     key = "ansim_" + secrets.token_urlsafe(32)
@@ -399,7 +310,7 @@ def add_service_key(house: House, organisation_id: UUID, name: str, scopes: Iter
         store.add_service_key(
             tx,
             id=new_id(),
-            key_hash=_hash(key),
+            key_hash=hashed(key),
             organisation_id=organisation_id,
             name=name,
             scopes=" ".join(sorted(scopes)),
@@ -411,8 +322,9 @@ def add_service_key(house: House, organisation_id: UUID, name: str, scopes: Iter
 
 def find_service_key(house: House, key: str) -> Row[Any] | None:
     with house.database.read() as tx:
-        return store.service_key(tx, _hash(key))
+        return store.service_key(tx, hashed(key))
 
 
-def _hash(secret: str) -> bytes:
+def hashed(secret: str) -> bytes:
+    """How codes and keys are kept."""
     return hashlib.sha256(secret.encode()).digest()

@@ -32,6 +32,7 @@ from service.store.database import Database
 from service.store.tables import Device, IncidentRow, Notification, table
 from service.tools.wearable import Wearable
 from service.workflows import cases, people, readings, records, sending, ticking
+from service.workflows import devices as device_flow
 from service.workflows.people import Care, Profile
 
 SID, TOKEN = "AC" + "1" * 32, "a-token-for-journeys"
@@ -147,7 +148,7 @@ class Stage:
         people.add_role(*ids, patient_id=home.id, position=position, relation="daughter")
 
     def band(self, home: Home) -> Band:
-        code = people.issue_code(self.house, home.id)
+        code = device_flow.issue_code(self.house, home.id)
         return Band(self, Wearable.enrol(self.url, code, "test-band"))
 
     def staff(self, name: str, role: str, login: str = "") -> Console:

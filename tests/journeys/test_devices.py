@@ -11,7 +11,7 @@ from journey_people import Home, Person
 from journey_stage import Stage
 
 from service.tools.wearable import Wearable
-from service.workflows import people
+from service.workflows import devices as device_flow
 
 
 def family(stage: Stage) -> tuple[Home, Person]:
@@ -161,7 +161,7 @@ def test_revoked_device_is_refused_at_its_next_request_and_others_are_not(stage:
     home, _ = family(stage)
     other = stage.band(home)
     home.band.measures(10)
-    assert people.revoke_device(stage.house, home.band.id, stage.clock())
+    assert device_flow.revoke_device(stage.house, home.band.id, stage.clock())
     refused = home.band.wearable.post(home.band.upload(readings=[home.band.event("sos")]))
     assert (refused.status_code, refused.json()["code"]) == (401, "device_revoked")
     assert stage.incidents(home) == []
@@ -175,13 +175,13 @@ def test_revoked_device_is_refused_at_its_next_request_and_others_are_not(stage:
 @both_engines
 def test_enrolment_code_works_once_and_expires(stage: Stage) -> None:
     home = stage.home(band=False)
-    code = people.issue_code(stage.house, home.id)
+    code = device_flow.issue_code(stage.house, home.id)
     Wearable.enrol(stage.url, code, "test-band")
     with pytest.raises(requests.HTTPError) as refused:
         Wearable.enrol(stage.url, code, "test-band")
     assert refused.value.response.status_code == 401
     assert refused.value.response.json()["code"] == "code_refused"
-    late = people.issue_code(stage.house, home.id)
+    late = device_flow.issue_code(stage.house, home.id)
     stage.clock.move_to(stage.clock() + timedelta(days=7, seconds=1))
     with pytest.raises(requests.HTTPError):
         Wearable.enrol(stage.url, late, "test-band")

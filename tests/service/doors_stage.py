@@ -26,6 +26,7 @@ from dispatch.twilio_notifier import TwilioNotifier
 from service.app import build_app, build_house
 from service.config import Settings
 from service.store import schema
+from service.workflows import devices as device_flow
 from service.workflows import people
 from service.workflows.house import House
 from service.workflows.people import Care, Profile
@@ -135,7 +136,7 @@ class Stage:
     def band(self, patient_id: UUID, *, alg: str = "ed25519") -> Band:
         client = self.client
         key = Ed25519PrivateKey.generate()
-        wanted: dict[str, Any] = {"code": people.issue_code(self.house, patient_id), "alg": alg, "model": "test"}
+        wanted: dict[str, Any] = {"code": device_flow.issue_code(self.house, patient_id), "alg": alg, "model": "test"}
         if alg == "ed25519":
             wanted["public_key"] = signatures.public_key_to_jwk(key.public_key())
         made = client.post("/v1/devices/enrol", json=wanted)

@@ -22,6 +22,7 @@ from service.store import readings as store
 from service.store import schema
 from service.tools import stage
 from service.workflows import arrivals, devices, people, readings
+from service.workflows import devices as device_flow
 from service.workflows.arrivals import Arrival
 from service.workflows.house import House
 from service.workflows.people import Care, Profile
@@ -49,8 +50,8 @@ def wearer(house: House) -> Callable[[], Row[Any]]:
     def make() -> Row[Any]:
         patient_id = people.add_patient(house, organisation_id, Profile(name="x"), Care(), district_code="1")
         key = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
-        code = people.issue_code(house, patient_id)
-        device_id, _ = people.enrol_device(house, code, alg="ed25519", public_key=key, model="m")
+        code = device_flow.issue_code(house, patient_id)
+        device_id, _ = device_flow.enrol_device(house, code, alg="ed25519", public_key=key, model="m")
         row, _ = devices.find(house, str(device_id))
         assert row is not None
         return row
@@ -162,7 +163,7 @@ def test_a_repetition_in_the_same_commit_is_answered_with_the_same_bytes(
 
 def test_a_refused_upload_does_not_harm_its_neighbours(house: House, wearer: Callable[[], Row[Any]]) -> None:
     device, revoked = wearer(), wearer()
-    assert people.revoke_device(house, revoked.id, NOW)
+    assert device_flow.revoke_device(house, revoked.id, NOW)
     assert revoked.revoked_at is None, "as a remembered row has it"
     refused, accepted = together(house, arriving(house, revoked, body(0)), arriving(house, device, body(0)))
     assert (refused.status, refused.code) == (401, "device_revoked")

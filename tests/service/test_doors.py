@@ -18,6 +18,7 @@ from doors_stage import Band, Stage, assert_problem, make_stage, verdicts_by_seq
 from dispatch.twilio_notifier import ROOT
 from service import access
 from service.api import events
+from service.workflows import devices as device_flow
 from service.workflows import people
 from service.workflows.people import Care, Profile
 
@@ -550,7 +551,7 @@ def test_postgresql_refuses_no_more_than_sqlite_does(tmp_path: Any, postgres: Ca
     for query, status, _ in QUERIES:
         answer = stage.client.get(query.format(patient=patient_id, stranger=uuid4()), headers=key)
         assert answer.status_code == status, query
-    code = people.issue_code(stage.house, patient_id)
+    code = device_flow.issue_code(stage.house, patient_id)
     enrolment = {"code": code, "alg": "hmac-sha256", "model": "\x00"}
     assert stage.client.post("/v1/devices/enrol", json=enrolment).status_code == 201
     band = stage.band(patient_id)
@@ -636,7 +637,7 @@ JWKS: list[Any] = [
 
 @pytest.mark.parametrize("jwk", JWKS, ids=range(len(JWKS)))
 def test_a_garbled_public_key_spends_no_code(stage: Stage, jwk: Any) -> None:
-    code = people.issue_code(stage.house, stage.patient())
+    code = device_flow.issue_code(stage.house, stage.patient())
     wanted = {"code": code, "alg": "ed25519", "public_key": jwk}
     assert_problem(stage.client.post("/v1/devices/enrol", json=wanted), 422)
     assert stage.client.post("/v1/devices/enrol", json={"code": code, "alg": "hmac-sha256"}).status_code == 201
@@ -662,13 +663,13 @@ def test_an_enrolment_that_cannot_be_is_refused(stage: Stage, body: bytes, statu
 
 
 def test_a_code_works_once_and_only_for_a_week(stage: Stage) -> None:
-    code = people.issue_code(stage.house, stage.patient())
+    code = device_flow.issue_code(stage.house, stage.patient())
     wanted = {"code": code, "alg": "hmac-sha256", "model": "\x00 odd \x1f model" + "x" * 500}
     assert stage.client.post("/v1/devices/enrol", json=wanted).status_code == 201
     (model,) = stage.rows("SELECT model FROM device ORDER BY enrolled_at DESC, id DESC LIMIT 1")[0]
     assert model.isprintable()
     assert_problem(stage.client.post("/v1/devices/enrol", json=wanted), 401, "code_refused")
-    old = people.issue_code(stage.house, stage.patient())
+    old = device_flow.issue_code(stage.house, stage.patient())
     stage.clock.advance(7 * 86_400 + 1)
     try:
         assert_problem(stage.client.post("/v1/devices/enrol", json=wanted | {"code": old}), 401, "code_refused")

@@ -30,6 +30,7 @@ from service.store import readings as reading_store
 from service.tools import stage
 from service.tools.wearable import Wearable
 from service.workflows import cases, people, readings
+from service.workflows import devices as device_flow
 from service.workflows.house import House
 from service.workflows.people import Care, Profile
 
@@ -139,7 +140,7 @@ def seed(house: House, carrier_url: str) -> list[tuple[UUID, str, str]]:
         people.add_role(house, person, organisation_id, "caregiver", patient_id=patient_id)
         plan = {"behaviour": "answer", "digits": ["3"], "delay_s": 1.0}
         requests.put(f"{carrier_url}/_phones/{contact}", json=plan, timeout=5).raise_for_status()
-        made.append((patient_id, contact, people.issue_code(house, patient_id)))
+        made.append((patient_id, contact, device_flow.issue_code(house, patient_id)))
     return made
 
 
