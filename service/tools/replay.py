@@ -85,6 +85,7 @@ def run(given: argparse.Namespace, _settings: Settings) -> int:
         replayed = Replay(machine, given.speed).play(found)
     if given.json:
         print(json.dumps({"patients": [one.as_json() for one in replayed]}))
+        sys.stderr.write("\n".join(summary(replayed)) + "\n")
     else:
         _print_table(replayed)
     lost = sum(abs(one.recording.instants - one.answered) for one in replayed)
