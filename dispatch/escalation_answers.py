@@ -297,8 +297,12 @@ def desk_answered(incident: Incident, digit: str, now: datetime) -> Decision:
 
 
 def desk_call_ended(incident: Incident, outcome: Outcome | str, attempt: int, now: datetime) -> Decision:
-    """A call to the desk ended without a key: written down; the desk's own timer rings again."""
+    """A call to the desk ended without a key: its timer rings again, soon if the line was busy."""
     d = Draft(incident, now)
     if incident.open and not incident.acknowledged and attempt == incident.desk.attempt:
         d.log(Log.DESK_CALL_ENDED, DESK, outcome=Outcome(outcome).value, attempt=attempt)
+        soon = d.after(incident.policy.desk_busy_s)
+        if outcome in {Outcome.BUSY, Outcome.FAILED} and d.incident.desk.due_at is not None:
+            # Several people may need the one desk at once: it is tried again as soon as it may be free.
+            d.incident.desk.due_at = min(d.incident.desk.due_at, soon)
     return d.done()

@@ -85,6 +85,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """How long one contact may take to answer and press a key before the next rings."""
     rounds: int = 3
     desk_step_s: int = 120
+    desk_busy_s: int = 15
+    """How soon the desk is rung again when its line was busy."""
     slow_round_s: int = 600
     claim_s: int = 180
     acknowledged_s: int = 900

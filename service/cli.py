@@ -71,6 +71,8 @@ def parser() -> argparse.ArgumentParser:
 def run_serve(_given: argparse.Namespace, settings: Settings) -> int:
     """Serve, if everything it needs for real people is there."""
     problems = settings.check_ready_to_serve()
+    if problems:
+        return _not_yet(problems)
     house = build_house(settings)
     schema.upgrade(house.database)
     if not settings.demo and not site.fallback_verified(house):
@@ -79,10 +81,14 @@ def run_serve(_given: argparse.Namespace, settings: Settings) -> int:
         )
     house.database.dispose()
     if problems:
-        sys.stderr.write("ansim: cannot serve real people yet:\n" + "".join(f"  - {text}\n" for text in problems))
-        return ENVIRONMENT
+        return _not_yet(problems)
     serve(settings)
     return OK
+
+
+def _not_yet(problems: list[str]) -> int:
+    sys.stderr.write("ansim: cannot serve real people yet:\n" + "".join(f"  - {text}\n" for text in problems))
+    return ENVIRONMENT
 
 
 def run_jobs(_given: argparse.Namespace, settings: Settings) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -22,6 +22,7 @@ blueprint = Blueprint("care", __name__)
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 LOGIN = re.compile(r"[\w.@-]{2,60}")
 LONGEST_NAME = 100
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class NewContact(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -141,6 +142,9 @@ def set_limits(patient_id: UUID) -> Response:
     wanted = _read(Limits)
     if wanted.set_on.tzinfo is None:
         raise Problem(422, "time_invalid", "set_on must carry an offset, such as 2026-11-22T09:00:00Z", field="set_on")
+    if not EARLIEST <= wanted.set_on <= house().clock() + timedelta(days=1):
+        detail = "set_on must be the day on which a clinician set this: not before 2000, not in the future"
+        raise Problem(422, "time_invalid", detail, field="set_on")
     try:
         access.set_limits(house(), asking, patient_id, msgspec.structs.asdict(wanted))
     except ValueError as error:

@@ -16,7 +16,7 @@ from service import access
 from service.api.auth import credentials, house, viewer
 from service.api.errors import Problem
 from service.api.openapi import operation
-from service.workflows import streams
+from service.workflows import health, streams
 from service.workflows.house import House, warn
 
 blueprint = Blueprint("events", __name__)
@@ -147,7 +147,7 @@ def _lines(
 
 
 def _beat(built: House, after: int) -> bytes:
-    body = msgspec.json.encode({"now": built.clock(), "cursor": after})
+    body = msgspec.json.encode({"now": built.clock(), "cursor": after, "calls": health.calls_go_out(built)})
     return b"event: beat\ndata: " + body + b"\n\n"
 
 

@@ -44,7 +44,7 @@ class NewPatient(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     simulated: bool = False
     """Marked as simulated wherever it shows."""
     birth_year: int | None = None
-    sex: str | None = None
+    sex: Literal["female", "male"] | None = None
     district: str = ""
     address: str = ""
     access_note: str = ""
@@ -109,6 +109,9 @@ def _new_patient(body: bytes) -> NewPatient:
     wanted = bodies.decode(body, NewPatient, "not_a_patient")
     if not 0 < len(wanted.name.strip()) <= LONGEST_NAME:
         raise Problem(422, "name_invalid", f"name must be 1 to {LONGEST_NAME} characters", field="name")
+    if wanted.birth_year is not None and not 1900 <= wanted.birth_year <= house().clock().year:
+        detail = f"birth_year must be from 1900 to this year, was {wanted.birth_year}"
+        raise Problem(422, "birth_year_invalid", detail, field="birth_year")
     if not re.fullmatch(r"[0-9A-Za-z-]{1,20}", wanted.district_code):
         detail = "district_code must be 1 to 20 digits or letters, such as 26350"
         raise Problem(422, "district_code_invalid", detail, field="district_code")

@@ -9,11 +9,12 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from devices import signatures
+from devices.reading import UploadError
 from service.api import bodies
 from service.api.auth import house, signing_device
 from service.api.errors import Problem
 from service.api.openapi import operation
-from service.workflows import arrivals
+from service.workflows import arrivals, readings
 from service.workflows import devices as device_flow
 from service.workflows.readings import Answer
 
@@ -85,11 +86,17 @@ def _public_key(wanted: Enrolment) -> bytes:
 def post_readings() -> Response:
     """Take one signed upload. Answered only once it is durable."""
     body = bodies.read()
-    if request.mimetype != "application/json":
-        detail = f"content-type must be application/json, was {request.mimetype[:40] or 'missing'}"
-        raise Problem(415, "unsupported_media_type", detail)
     device, signed = signing_device(body)
-    accepted = arrivals.accept_readings(house(), device, body, digest=hashlib.sha256(body).digest(), nonce=signed.nonce)
+    digest = hashlib.sha256(body).digest()
+    try:
+        if request.mimetype != "application/json":
+            detail = f"content-type must be application/json, was {request.mimetype[:40] or 'missing'}"
+            raise UploadError(415, "unsupported_media_type", detail, None)
+        accepted = arrivals.accept_readings(house(), device, body, digest=digest, nonce=signed.nonce)
+    except UploadError as error:
+        # Whatever is wrong with the rest, the press was signed by the wearer's own device.
+        readings.rescue_sos(house(), device, body, digest)
+        raise error
     response = Response(accepted.body, content_type="application/json")
     if accepted.replayed:
         response.headers["Idempotent-Replayed"] = "true"

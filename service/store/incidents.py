@@ -159,6 +159,13 @@ def oldest_due_step(tx: Tx) -> datetime | None:
     ).scalar()
 
 
+def oldest_unsent(tx: Tx) -> datetime | None:
+    """When the message that waits longest for a worker was due."""
+    return tx.conn.execute(
+        select(_OUTBOX.c.due_at).where(_OUTBOX.c.status == PENDING).order_by(_OUTBOX.c.due_at).limit(1)
+    ).scalar()
+
+
 def count_open(tx: Tx) -> int:
     return tx.conn.execute(
         select(func.count()).select_from(_INCIDENT).where(_INCIDENT.c.closed_at.is_(None))

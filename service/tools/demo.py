@@ -88,7 +88,7 @@ def _environment(settings: Settings) -> dict[str, str]:
     return stage.demonstration(settings.data_dir, settings.port) | {
         "ANSIM_VOICE_COST_PER_MINUTE": os.environ.get("ANSIM_VOICE_COST_PER_MINUTE", "45"),
         "ANSIM_TEXT_COST": os.environ.get("ANSIM_TEXT_COST", "65"),
-        "ANSIM_SILENT_AFTER_S": os.environ.get("ANSIM_SILENT_AFTER_S", "90"),
+        "ANSIM_SILENT_AFTER_S": os.environ.get("ANSIM_SILENT_AFTER_S", "180"),
     }
 
 
@@ -119,7 +119,7 @@ def _announce(settings: Settings, cast: Cast, carrier_url: str) -> None:
         f"pages        {settings.public_url}{TELLS}"
         f"telephones   {carrier_url}  (no real phone rings){TELLS}"
         + TELLS.join(lines)
-        + "\nCtrl-C stops all of it.\n",
+        + "\nCtrl-C stops all of it. Every start begins afresh: what was entered before is gone.\n",
         flush=True,
     )
     print(f"ANSIM_READY {json.dumps(ready)}", flush=True)

@@ -22,6 +22,10 @@ class NotReady(Exception):
 
 def run(given: argparse.Namespace, settings: Settings) -> int:
     """Print every check; 0 when all are well, 1 when something is to mend."""
+    problems = settings.check_ready_to_serve()
+    if settings.kek is None and settings.kek_file is None and not settings.demo:
+        # Nothing can be opened without it: say all that is missing at once, and touch nothing.
+        raise NotReady("not ready to serve real people:\n" + "\n".join(f"  - {text}" for text in problems))
     house = build_house(settings)
     schema.upgrade(house.database)
     if given.ring_fallback:

@@ -41,14 +41,16 @@ class Wearable:
         response.raise_for_status()
         return cls(url, response.json()["keyid"], key, session)
 
-    def headers(self, body: bytes, nonce: str | None = None) -> dict[str, str]:
+    def headers(
+        self, body: bytes, nonce: str | None = None, content_type: str = "application/json"
+    ) -> dict[str, str]:
         """The signed headers for one upload."""
         return signatures.sign(
             self._key,
             method="POST",
             authority=self._authority,
             path="/v1/readings",
-            content_type="application/json",
+            content_type=content_type,
             body=body,
             keyid=self.keyid,
             nonce=nonce or secrets.token_urlsafe(12),
@@ -59,7 +61,9 @@ class Wearable:
         """Post one upload and return whatever the service says."""
         return self.send(msgspec.json.encode(upload))
 
-    def send(self, body: bytes, nonce: str | None = None) -> requests.Response:
+    def send(
+        self, body: bytes, nonce: str | None = None, content_type: str = "application/json"
+    ) -> requests.Response:
         """Post raw bytes, signed."""
-        headers = self.headers(body, nonce) | {"Content-Type": "application/json"}
+        headers = self.headers(body, nonce, content_type) | {"Content-Type": content_type}
         return self._session.post(f"{self.url}/v1/readings", data=body, headers=headers, timeout=TIMEOUT_S)

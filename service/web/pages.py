@@ -38,7 +38,7 @@ FIELDS = {
     "stand_down": ("reason",),
     "close": ("reason",),
 }
-REFUSALS = ("not_allowed_now", "field_invalid", "record_unreadable")
+REFUSALS = ("already_taken", "not_allowed_now", "field_invalid", "record_unreadable")
 LAST_MINUTES_S = 30 * 60.0
 LAST_HOURS_S = 6 * 3600.0
 

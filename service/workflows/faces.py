@@ -21,7 +21,7 @@ from service.sealing import SealingError
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import cases, people, records, signs
+from service.workflows import cases, health, people, records, signs
 from service.workflows.house import DESK, House, warn
 from service.workflows.words import WORDS, relation_text, say, unit_text
 
@@ -50,6 +50,7 @@ def board(house: House, organisation_id: UUID, viewer_id: UUID, language: str) -
     return {
         "rows": shown,
         "technical": technical,
+        "calls_go_out": health.calls_go_out(house),
         "counts": {"open": len(shown), "unclaimed": unclaimed},
         "cursor": cursor,
         "now": now,

@@ -31,17 +31,32 @@ def checks(house: House) -> dict[str, str]:
     return found
 
 
+def calls_go_out(house: House) -> bool:
+    """Whether the jobs tick: if not, nobody is being rung, and every board must say so."""
+    with house.database.read() as tx:
+        beat = people_store.site(tx, "jobs_beat")
+    return beat is not None and house.clock() - beat.at <= JOBS_LATE
+
+
 def measures(house: House) -> dict[str, tuple[str, float]]:
     now = house.clock()
     with house.database.read() as tx:
-        oldest = store.oldest_due_step(tx)
+        waiting = [store.oldest_due_step(tx), store.oldest_unsent(tx)]
+        unsent = waiting[1]
         open_count = store.count_open(tx)
         outbox = store.count_outbox(tx)
         cursor = store.last_cursor(tx)
-    overdue = max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
+    late = [max(0.0, (now - at).total_seconds()) for at in waiting if at is not None]
     return {
         "ansim_open_incidents": ("Incidents that are not closed", open_count),
-        "ansim_oldest_overdue_step_seconds": ("How late the most overdue step is", overdue),
+        "ansim_oldest_overdue_step_seconds": (
+            "How late the most overdue step or unsent message is",
+            max(late, default=0.0),
+        ),
+        "ansim_oldest_unsent_seconds": (
+            "How long the oldest message has waited to be sent",
+            max(0.0, (now - unsent).total_seconds()) if unsent else 0.0,
+        ),
         "ansim_outbox_waiting": ("Messages waiting or being sent", outbox),
         "ansim_events_total": ("Events told to consoles so far", cursor),
     }

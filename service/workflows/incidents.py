@@ -53,6 +53,8 @@ def act(
         ) from error
     if after is None:
         raise LookupError(f"no incident {incident_id}")
+    if action == "acknowledge" and after.owner_id != person_id:
+        raise Refused("somebody else has taken it already", code="already_taken")
     log("incident_action", incident=incident_id, action=action, by=person_id, state=after.state)
     return after
 

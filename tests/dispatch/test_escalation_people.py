@@ -216,9 +216,15 @@ def test_the_desk_takes_it_with_three_and_a_dispatcher_then_by_name():
     assert stage.incident.acknowledged
 
 
-def test_a_desk_that_does_not_answer_is_rung_again_in_its_turn():
+def test_a_busy_desk_is_rung_again_as_soon_as_it_may_be_free():
     stage = Stage("sos", contacts=0)
     stage.do(escalation.desk_call_ended, "busy", 1)
+    assert stage.after() == 15
+
+
+def test_a_desk_that_does_not_answer_is_rung_again_in_its_turn():
+    stage = Stage("sos", contacts=0)
+    stage.do(escalation.desk_call_ended, "no_answer", 1)
     assert stage.wrote() == ["desk_call_ended"]
     assert stage.after() == 120
     stage.advance(120)

@@ -127,3 +127,44 @@ def test_what_is_not_an_upload_is_refused_whole(stage: Stage, body: bytes) -> No
     assert refused.status_code in {400, 422}
     assert refused.headers["Content-Type"] == "application/problem+json"
     assert count(stage, _RECEIPT) == 0
+
+
+@pytest.mark.parametrize("fault", ["nan", "no_boot_id", "bad_upload_id", "reused_upload_id", "too_many", "odd_type"])
+def test_a_press_inside_a_signed_upload_that_is_refused_rings_once(stage: Stage, fault: str) -> None:
+    daughter = stage.person("김민지")
+    home = stage.home(daughter)
+    daughter.phone.answers("3")
+    upload = home.band.upload(readings=[home.band.event("sos")])
+    headers: dict[str, str] = {}
+    if fault == "no_boot_id":
+        del upload["boot_id"]
+    if fault == "bad_upload_id":
+        upload["upload_id"] = "42"
+    if fault == "reused_upload_id":
+        upload["upload_id"] = home.band.upload(series=[home.band.series(5)])["upload_id"]
+        first = home.band.upload(series=[home.band.series(5)]) | {"upload_id": upload["upload_id"]}
+        assert home.band.wearable.post(first).status_code == 200
+    if fault == "too_many":
+        upload["series"] = [home.band.series(10_001)]
+    body = msgspec.json.encode(upload)
+    if fault == "nan":
+        body = body.replace(b'"event"', b'"heart_rate_bpm":NaN,"event"')
+    if fault == "odd_type":
+        headers["content_type"] = "application/vnd.maker+json"
+    statuses = {home.band.wearable.send(body, **headers).status_code for _ in range(3)}
+    assert statuses <= {400, 409, 413, 415, 422}
+    stage.finish_calls()
+    assert (len(stage.incidents(home)), daughter.phone.rang) == (1, 1)
+
+
+def test_a_press_inside_an_upload_that_nobody_signed_rings_nobody(stage: Stage) -> None:
+    home = stage.home(stage.person("김민지"))
+    upload = home.band.upload(readings=[home.band.event("sos")])
+    del upload["boot_id"]
+    body = msgspec.json.encode(upload)
+    headers = home.band.wearable.headers(body) | {"Content-Type": "application/json"}
+    forged = home.band.wearable._session.post(
+        f"{home.band.wearable.url}/v1/readings", data=body + b" ", headers=headers, timeout=10
+    )
+    assert forged.status_code == 401
+    assert stage.incidents(home) == []

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.keystore import KeyStoreUnreachable
-from service.workflows import ticking
+from service.workflows import health, ticking
 
 
 @pytest.fixture
@@ -100,3 +100,20 @@ def broken(error: Exception):  # type: ignore[no-untyped-def]
         raise error
 
     return fail
+
+
+def test_a_board_says_so_while_no_calls_go_out(stage: Stage) -> None:
+    assert not health.calls_go_out(stage.house)
+    ticking.beat(stage.house)
+    assert health.calls_go_out(stage.house)
+    stage.clock.advance(11)
+    assert not health.calls_go_out(stage.house)
+
+
+def test_a_message_that_nobody_sends_counts_as_overdue(stage: Stage) -> None:
+    band = stage.band(stage.patient())
+    press = {"seq": 1, "at": stage.clock().isoformat(), "event": "sos"}
+    assert band.post(band.upload(press, at=stage.clock())).status_code == 200
+    stage.clock.advance(45)
+    assert metrics(stage)["ansim_oldest_unsent_seconds"] == pytest.approx(45, abs=1)
+    assert metrics(stage)["ansim_oldest_overdue_step_seconds"] >= 44

@@ -32,13 +32,21 @@ export class Live {
     this.source.onopen = () => { this.hear(); this.reread(); };
     this.source.onmessage = () => { this.hear(); this.reread(); };
     for (const name of EVENTS) {
-      this.source.addEventListener(name, () => { this.hear(); if (name !== "beat") this.reread(); });
+      this.source.addEventListener(name, (event) => { this.hear(); if (name !== "beat" || this.callsChanged(event)) this.reread(); });
     }
     // Refused outright (signed out, server gone): the browser will not try again, so we find out why.
     this.source.onerror = () => {
       this.failing ??= Date.now();
       if (this.source.readyState === EventSource.CLOSED) this.reread();
     };
+  }
+
+  // The beat tells whether calls go out at all; a change of that is news like any other.
+  callsChanged(event) {
+    const { calls } = JSON.parse(event.data);
+    const changed = this.calls !== undefined && this.calls !== calls;
+    this.calls = calls;
+    return changed;
   }
 
   hear() { this.heard = Date.now(); this.failing = null; this.judge(); }
