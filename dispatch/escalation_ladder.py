@@ -311,5 +311,9 @@ def deadline_passed(d: Draft) -> None:
     if was_held:
         d.log(Log.RETURNED_TO_QUEUE, owner=owner)
         alert(d)
+        incident.lapses += 1
+        if incident.lapses >= 2:
+            # The same contact may take it for ever and never go: the staffed desk hears of it too.
+            start_desk(d)
     else:
         d.log(Log.CLAIM_EXPIRED, owner=owner)

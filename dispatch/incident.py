@@ -160,6 +160,8 @@ class Incident(msgspec.Struct, kw_only=True):
     ask: Ask = msgspec.field(default_factory=Ask)
     ladder: Ladder = msgspec.field(default_factory=Ladder)
     desk: Desk = msgspec.field(default_factory=Desk)
+    lapses: int = 0
+    """How often somebody took it and no progress followed."""
     settle_at: datetime | None = None
     close_reason: str | None = None
     external_reference: str | None = None

@@ -189,6 +189,17 @@ def test_taken_without_progress_returns_to_the_queue_at_its_deadline():
     assert stage.last.steps[0].attempt == 2
 
 
+def test_the_desk_hears_of_it_when_somebody_takes_it_twice_and_nothing_follows():
+    stage = Stage("sos")
+    stage.press(MINJI, "3")
+    stage.advance(900)
+    assert "desk_rung" not in stage.wrote()
+    stage.press(MINJI, "3")
+    stage.advance(900)
+    assert "desk_rung" in stage.wrote()
+    assert any(step.target is Target.DESK for step in stage.last.steps)
+
+
 def test_who_is_still_on_it_says_so_with_the_same_key():
     stage = Stage("sos")
     stage.press(MINJI, "3")
