@@ -14,7 +14,7 @@ from service.api import bodies
 from service.api.auth import house, signing_device
 from service.api.errors import Problem
 from service.api.openapi import operation
-from service.workflows import arrivals, readings
+from service.workflows import arrivals, rescue
 from service.workflows import devices as device_flow
 from service.workflows.readings import Answer
 
@@ -95,7 +95,7 @@ def post_readings() -> Response:
         accepted = arrivals.accept_readings(house(), device, body, digest=digest, nonce=signed.nonce)
     except UploadError as error:
         # Whatever is wrong with the rest, the press was signed by the wearer's own device.
-        readings.rescue_sos(house(), device, body, digest)
+        rescue.rescue_sos(house(), device, body, digest)
         raise error
     response = Response(accepted.body, content_type="application/json")
     if accepted.replayed:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 from sqlalchemy import Row
@@ -30,7 +29,6 @@ from service.workflows.house import House, log, new_id, warn, where
 
 SETTLED_INTERVAL_S = 60
 ASKED_INTERVAL_S = 5
-SOS_IN_BODY = re.compile(rb'"event"\s*:\s*\[?\s*"\s*sos\s*"', re.IGNORECASE)
 """While a question to the wearer is open, the band polls often so that it can buzz (policy)."""
 
 
@@ -382,40 +380,6 @@ def _question(incident: Incident | None) -> Question | None:
     until = incident.ask.ends_at or incident.ask.due_at
     text = messages.band_question(incident.policy.language)
     return Question(incident_id=incident.id, text=text, until=rfc3339(until))
-
-
-def rescue_sos(house: House, device: Row[Any], body: bytes, digest: bytes) -> None:
-    """An SOS inside an authentic upload that could not be taken rings all the same, once for each body."""
-    if SOS_IN_BODY.search(body) is None:
-        return
-    now = house.clock()
-    rescued = uuid5(device.id, digest.hex())
-
-    def work(tx: Tx) -> bool:
-        patient = people_store.lock_patient(tx, device.patient_id)
-        current = people_store.device(tx, device.patient_id, device.id)
-        if patient is None or current is None or current.revoked_at is not None:
-            return False
-        if store.receipt(tx, device.id, rescued) is not None:
-            return False
-        sealed = house.keys.seal(device.patient_id, "receipt", f"{device.id}:{rescued}", b"")
-        receipt = {
-            "device_id": device.id,
-            "upload_id": rescued,
-            "patient_id": device.patient_id,
-            "digest": digest,
-            "nonce": f"rescued:{rescued}",
-            "received_at": now,
-            "sealed": sealed,
-        }
-        store.add_receipts(tx, [receipt])
-        at = micros(now)
-        press = Event(seq=0, at_us=at, device_at_us=at, kind=EventKind.SOS, clock_wrong=True, numbered=False)
-        cases.raise_conditions(house, tx, patient, event_conditions(Batch(events=[press]), now), now)
-        return True
-
-    if house.committer.run(work, key=device.patient_id):
-        warn("sos_rescued", device=device.id)
 
 
 def sweep_undetected(house: House) -> int:
