@@ -19,6 +19,7 @@ from werkzeug.serving import make_server
 from service.web import pages
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium not installed: pip install -e .[dev]")
+SWAPPED = pytest.importorskip("selenium.common.exceptions").StaleElementReferenceException
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.browser,
@@ -126,9 +127,16 @@ def size(browser: Any, width: int, height: int) -> None:
 
 
 def wait_for(test: Callable[[], Any], most_s: float = 12.0) -> float:
-    """Seconds until `test` holds; fails when it never does."""
+    """Seconds until `test` holds; fails when it never does. A part swapped while it is read is read again."""
     started = time.monotonic()
-    while not test():
+
+    def holds() -> bool:
+        try:
+            return bool(test())
+        except SWAPPED:
+            return False
+
+    while not holds():
         assert time.monotonic() - started < most_s, f"still not so after {most_s} s"
         time.sleep(0.05)
     return time.monotonic() - started
