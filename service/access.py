@@ -282,6 +282,18 @@ def set_limits(house: House, viewer: Viewer, patient_id: UUID, limits: dict[str,
     people.set_limits(house, patient_id, PersonSettings(**limits))
 
 
+def set_away(house: House, viewer: Viewer, patient_id: UUID, until: datetime | None) -> None:
+    """Say that a person is away from home until then, or is back; ValueError when the day cannot be.
+
+    Those linked to the person may: they are who knows. SOS, falls and hard limits are untouched by it.
+    """
+    if patient_id in viewer.patients:
+        looked(house, viewer, patient_id, "action:set_away", None)
+    else:
+        _require_carer_of(house, viewer, patient_id, "set_away")
+    people.set_away(house, patient_id, until)
+
+
 def revoke_device(house: House, viewer: Viewer, device_id: UUID) -> None:
     """One device of the viewer's organisation; LookupError when there is none."""
     patient_id, organisation_id = device_flow.whose_device(house, device_id)

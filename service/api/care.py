@@ -65,6 +65,12 @@ class Limits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     spo2_low_pct: Annotated[float, msgspec.Meta(ge=70, le=98)] | None = None
 
 
+class Away(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """When somebody who is away from home comes back; null when they are back."""
+
+    until: datetime | None
+
+
 @blueprint.post("/v1/patients/<uuid:patient_id>/contacts")
 @operation(
     "Add somebody to ring for a person",
@@ -149,6 +155,25 @@ def set_limits(patient_id: UUID) -> Response:
         access.set_limits(house(), asking, patient_id, msgspec.structs.asdict(wanted))
     except ValueError as error:
         raise Problem(422, "limits_invalid", str(error)) from error
+    return Response(status=204)
+
+
+@blueprint.put("/v1/patients/<uuid:patient_id>/away")
+@operation(
+    "Say that a person is away from home, and until when",
+    request=Away,
+    responses={204: None, 400: None, 401: None, 403: None, 404: None, 422: None},
+)
+def set_away(patient_id: UUID) -> Response:
+    """Silence at home is no sign until then, and is one afterwards. It quietens nothing else; null says "is back"."""
+    asking = viewer("patients:write")
+    wanted = _read(Away)
+    if wanted.until is not None and wanted.until.tzinfo is None:
+        raise Problem(422, "time_invalid", "until must carry an offset, such as 2026-11-22T09:00:00Z", field="until")
+    try:
+        access.set_away(house(), asking, patient_id, wanted.until)
+    except ValueError as error:
+        raise Problem(422, "time_invalid", str(error), field="until") from error
     return Response(status=204)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from typing import Literal
 
 import msgspec
 from flask import Blueprint, Response, request
@@ -28,6 +29,8 @@ class Enrolment(msgspec.Struct, kw_only=True):
     alg: str
     public_key: dict[str, str] | None = None
     model: str = ""
+    worn_at: Literal["wrist", "waist", "chest", ""] = ""
+    """Falls are judged by where a device is worn; unsaid, as at the wrist."""
 
 
 class Enrolled(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -56,7 +59,7 @@ def enrol() -> Response:
     model = "".join(letter for letter in wanted.model[:100] if letter.isprintable())
     try:
         device_id, key = device_flow.enrol_device(
-            house(), wanted.code, alg=wanted.alg, public_key=public_key, model=model
+            house(), wanted.code, alg=wanted.alg, public_key=public_key, model=model, worn_at=wanted.worn_at
         )
     except device_flow.CodeRefused as error:
         raise Problem(

@@ -130,6 +130,8 @@ class Device(SQLModel, table=True):
     alg: str
     sealed_key: bytes = _bytes()
     model: str
+    worn_at: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """Where on the body, as enrolled: wrist, waist, chest; empty where nobody said."""
     enrolled_at: datetime = _at()
     revoked_at: datetime | None = _maybe_at()
     last_received_at: datetime | None = _maybe_at()
@@ -186,9 +188,12 @@ class Receipt(SQLModel, table=True):
 
 class DetectorState(SQLModel, table=True):
     __tablename__ = "detector_state"
+    __table_args__ = (Index("ix_detector_state_look", "look_at"),)
     patient_id: UUID = _id(key=True)
     version: int = _big()
     updated_at: datetime = _at()
+    look_at: datetime | None = _maybe_at()
+    """When this person will have been quiet for too long, unless something is heard of them before."""
     sealed: bytes = _bytes()
 
 

@@ -24,6 +24,23 @@ def date_and_time(at: datetime, t: Translator) -> str:
     return t("date.pattern", month=month, day=local.day, time=f"{local:%H:%M}")
 
 
+def day_of(at: datetime, t: Translator) -> str:
+    """Return a day in Seoul, in the order that the language reads it."""
+    local = at.astimezone(SEOUL)
+    return t("date.day", month=t(f"month.{local.month}"), day=local.day)
+
+
+def day_input(now: datetime, days: int) -> str:
+    """Return the day so many days from now in Seoul, as a date field takes it."""
+    return f"{now.astimezone(SEOUL) + timedelta(days=days):%Y-%m-%d}"
+
+
+def typed_day(text: str) -> datetime:
+    """Return the end of a day typed as ``yyyy-mm-dd``, in Seoul; raises ValueError."""
+    day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=SEOUL)
+    return day.replace(hour=23, minute=59)
+
+
 def epoch(at: datetime) -> int:
     """Return whole seconds since 1970, for the browser's own clock."""
     return round(at.timestamp())

@@ -72,6 +72,7 @@ def _add_routes(pages: Blueprint) -> None:
     pages.add_url_rule("/patients/body", view_func=patients_body)
     pages.add_url_rule("/patients/<uuid:patient_id>", view_func=patient)
     pages.add_url_rule("/patients/<uuid:patient_id>/body", view_func=patient_body)
+    pages.add_url_rule("/patients/<uuid:patient_id>/away", view_func=away, methods=["POST"])
     pages.add_url_rule("/help/<page>", view_func=help_page)
 
 
@@ -115,6 +116,8 @@ def _for_templates() -> dict[str, Any]:
         "server_now": _house().clock(),
         "time_of_day": display.time_of_day,
         "date_and_time": partial(display.date_and_time, t=t),
+        "day_of": partial(display.day_of, t=t),
+        "day_input": display.day_input,
         "epoch": display.epoch,
         "seconds_clock": display.seconds_clock,
         "ago": partial(display.ago, t=t),
@@ -372,6 +375,21 @@ def patient_body(patient_id: UUID) -> Any:
     """The part of a person's page that changes."""
     face = access.patient(_house(), g.viewer, patient_id)
     return render_template("_patient.html", card=face, now=_now_of(face), span_s=LAST_HOURS_S)
+
+
+@for_people
+def away(patient_id: UUID) -> Any:
+    """Hear that somebody is away from home until the end of a day, or is back."""
+    typed = request.form.get("until", "").strip()
+    try:
+        until = display.typed_day(typed) if typed else None
+        access.set_away(_house(), g.viewer, patient_id, until)
+    except ValueError:
+        face = access.patient(_house(), g.viewer, patient_id)
+        message = _translator()("care.away_wrong")
+        page = render_template("patient.html", card=face, now=_now_of(face), span_s=LAST_HOURS_S, message=message)
+        return make_response(page, 409)
+    return redirect(f"/patients/{patient_id}", 303)
 
 
 # --- help ---------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import Row
 
-from devices.reading import Parsed, UploadError, parse
+from devices.reading import EventKind, Parsed, UploadError, parse
 from service.detection import Analysis, analyse
 from service.detection.clock import clock_condition
 from service.sealing import SealingError
@@ -27,6 +27,8 @@ from service.workflows.house import House, warn, where
 from service.workflows.readings import Accepted, micros
 
 Outcome = Accepted | UploadError
+ACTED_ON = frozenset({EventKind.SOS, EventKind.SOS_CANCELLED, EventKind.FALL, EventKind.OK_PRESSED})
+"""Events that somebody answers to; the others are evidence for the detectors."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ def _prepare(
 ) -> Arrival:
     batch = parsed.batch
     plain = (
-        batch.seq.size > 0
-        and not batch.events
+        bool(batch.seqs())
+        and not any(event.kind in ACTED_ON for event in batch.events)
         and not parsed.conflicting_events
         and clock_condition(parsed.clock_skew_s, now) is None
     )

@@ -64,7 +64,9 @@ class CodeRefused(Exception):
     """An enrolment code that is unknown, used or expired."""
 
 
-def enrol_device(house: House, code: str, *, alg: str, public_key: bytes | None, model: str) -> tuple[UUID, bytes]:
+def enrol_device(
+    house: House, code: str, *, alg: str, public_key: bytes | None, model: str, worn_at: str = ""
+) -> tuple[UUID, bytes]:
     """Bind a device to the code's patient.
 
     Returns the device id (also its key id) and the key to verify with: the Ed25519 public key given,
@@ -92,6 +94,7 @@ def enrol_device(house: House, code: str, *, alg: str, public_key: bytes | None,
             alg=alg,
             sealed_key=house.seal(patient.patient_id, "device", str(device_id), key),
             model=model,
+            worn_at=worn_at,
             enrolled_at=now,
             revoked_at=None,
             last_received_at=None,

@@ -145,6 +145,7 @@ def patient_face(
         "name": profile.name if profile else say("unnamed", language),
         "age": now.year - care.birth_year if care.birth_year else None,
         "district": care.district,
+        "away_until": care.away_until if care.away_until and care.away_until > now else None,
         "simulated": bool(patient and patient.is_simulated),
     }
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from dispatch import messages
-from dispatch.alarm import AlarmKind
+from dispatch.alarm import AlarmKind, Priority
 from service.sealing import SealingError
 from service.store import audit
 from service.store import incidents as store
@@ -69,6 +69,12 @@ def _card(house: House, tx: Tx, patient_id: UUID, language: str, now: datetime) 
             for c in seen.conditions
             if c.kind is AlarmKind.TECHNICAL and c.code != seen.why
         ],
+        "lines": [
+            messages.reason_text(c, language, now)
+            for c in seen.conditions
+            if c.kind is AlarmKind.PHYSIOLOGICAL and c.priority is Priority.LOW
+        ],
+        "away_until": who["away_until"],
         "incident": _incident_strip(house, tx, seen.incident_row, language, now),
     }
 

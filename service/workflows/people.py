@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,8 @@ from service.workflows.house import House, log, new_id, warn
 
 POLICY_VERSION = "default-1"
 LONGEST_PASSWORD = 1024
+LONGEST_AWAY = timedelta(days=60)
+"""Policy: whoever is away longer is asked again. Nothing that quietens has no end."""
 _passwords = PasswordHasher()
 _one_by_one = threading.Semaphore(2)
 """Each verification takes 64 MiB: log-ins must not crowd out readings."""
@@ -49,6 +52,9 @@ class Care(msgspec.Struct, kw_only=True):
     """False when a call cannot be understood (hearing, language): contacts ring at once."""
     duress_digit: str | None = None
     limits: PersonSettings = PersonSettings()
+    away_from: datetime | None = None
+    away_until: datetime | None = None
+    """Away from home until then: silence is no sign meanwhile, and "did not come back" is one afterwards."""
 
 
 class LoginTaken(Exception):
@@ -191,18 +197,33 @@ def add_contact(
 
 def set_limits(house: House, patient_id: UUID, limits: PersonSettings) -> None:
     """Replace a patient's personal limits; they hold from the next upload on."""
+    _change_care(house, patient_id, limits=limits)
+    log("limits_set", patient=patient_id)
 
+
+def set_away(house: House, patient_id: UUID, until: datetime | None) -> None:
+    """A person is away from home until then, or, with None, is back."""
+    now = house.clock()
+    if until is not None and not now < until <= now + LONGEST_AWAY:
+        raise ValueError(
+            f"until must lie in the next {LONGEST_AWAY.days} days, was {until.isoformat()}: give the day of return"
+        )
+    _change_care(house, patient_id, away_from=now if until else None, away_until=until)
+    log("away_set" if until else "away_ended", patient=patient_id)
+
+
+def _change_care(house: House, patient_id: UUID, **changes: Any) -> None:
     def work(tx: Tx) -> None:
         patient = store.lock_patient(tx, patient_id)
         if patient is None:
             raise LookupError(f"no patient {patient_id}")
-        care = msgspec.structs.replace(open_care(house, patient), limits=limits)
+        care = msgspec.structs.replace(open_care(house, patient), **changes)
         version = patient.version + 1
         sealed = house.seal(patient_id, "patient", f"{patient_id}:{version}", care)
         store.save_patient(tx, patient_id, version, sealed)
+        tx.emit("condition", organisation_id=patient.organisation_id, patient_id=patient_id, at=house.clock())
 
     house.committer.run(work, key=patient_id)
-    log("limits_set", patient=patient_id)
 
 
 def login_index(house: House, name: str) -> bytes:

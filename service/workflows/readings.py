@@ -209,7 +209,7 @@ def open_batch(house: House, row: Row[Any]) -> Batch:
 
 
 def upload_row(house: House, device: Row[Any], parsed: Parsed, batch: Batch, now: datetime) -> dict[str, Any]:
-    """What is kept of an upload, sealed; detection still owes it a look if it holds rows."""
+    """What is kept of an upload, sealed; detection still owes it a look."""
     seqs = batch.seqs()
     first_at, last_at = _span(batch)
     upload = new_id()
@@ -226,7 +226,7 @@ def upload_row(house: House, device: Row[Any], parsed: Parsed, batch: Batch, now
         "last_at": last_at,
         "instants": len(seqs),
         "clock_skew_s": _finite(parsed.clock_skew_s),
-        "detected_at": None if batch.seq.size else now,
+        "detected_at": None,
         "sealed": house.keys.seal(device.patient_id, "upload", f"{upload}:{micros(now)}", batch.to_bytes()),
     }
 

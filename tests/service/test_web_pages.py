@@ -225,6 +225,8 @@ def card(say: dict[str, str], now: datetime = NOW, word: str = "well", **changes
         "stale": stale,
         "vitals": vitals(stale),
         "technical": [],
+        "lines": [],
+        "away_until": None,
         "incident": helping if word == "help" else None,
         "series": series(now, 360, 180 if stale else 0),
         "history": [{"opened_at": now - timedelta(days=9), "reason": say["low"], "outcome_text": say["fresh"]}],
@@ -243,6 +245,12 @@ class Gate:
         self.rows: list[dict[str, Any]] | None = None
         self.cards: list[dict[str, Any]] | None = None
         self.ended: list[str] = []
+        self.aways: list[tuple[UUID, datetime | None]] = []
+
+    def set_away(self, house: Any, viewer: Any, patient_id: UUID, until: datetime | None) -> None:
+        if until is not None and until < NOW:
+            raise ValueError("until must lie ahead")
+        self.aways.append((patient_id, until and until.astimezone(UTC)))
 
     class Denied(Exception):
         pass
@@ -573,3 +581,25 @@ def test_scripts_and_styles_are_served_from_here(app: Flask) -> None:
         answer = app.test_client().get(f"/assets/{name}")
         assert answer.status_code == 200
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_family_say_until_when_somebody_is_away_and_that_they_are_back(app: Flask, gate: Gate) -> None:
+    said = as_(app, "family").post(f"/patients/{PATIENT}/away", data={"csrf": "token", "until": "2026-11-25"})
+    as_(app, "family").post(f"/patients/{PATIENT}/away", data={"csrf": "token", "until": ""})
+    assert (said.status_code, said.location) == (303, f"/patients/{PATIENT}")
+    assert gate.aways == [(PATIENT, datetime(2026, 11, 25, 14, 59, tzinfo=UTC)), (PATIENT, None)]
+
+
+def test_a_day_of_return_that_cannot_be_is_answered_with_a_sentence(app: Flask, gate: Gate) -> None:
+    for typed in ("2020-01-01", "next week"):
+        answer = as_(app, "family").post(f"/patients/{PATIENT}/away", data={"csrf": "token", "until": typed})
+        assert answer.status_code == 409
+        assert "두 달 안에서" in answer.text
+
+
+def test_page_says_until_when_somebody_is_away_and_what_is_worth_knowing(app: Flask, gate: Gate) -> None:
+    away = datetime(2026, 11, 25, 14, 59, tzinfo=UTC)
+    gate.cards = [card(SPEECHES["ko"], away_until=away, lines=["심방세동이 의심됩니다"])]
+    text = as_(app, "family").get(f"/patients/{PATIENT}").text
+    assert "11월 25일까지 집에 안 계세요" in text and "돌아오셨어요" in text
+    assert "심방세동이 의심됩니다" in text
