@@ -12,6 +12,7 @@ from typing import Any
 from dispatch.alarm import AlarmCondition, Param, Priority
 from dispatch.codes import CloseReason, Log, Message, Role
 from dispatch.incident import LogEntry, State
+from dispatch.messages_signs import PLACES, SIGNS
 from dispatch.messages_terms import (
     CLOSE_REASONS,
     DISBELIEFS,
@@ -22,10 +23,12 @@ from dispatch.messages_terms import (
     STATES,
     WHYS,
 )
-from dispatch.messages_words import REASONS, SAID, TAKEN_BY, TEXTS, UNKNOWN_REASON, VITALS, Pair, Words
+from dispatch.messages_words import REASONS as FIRST_REASONS
+from dispatch.messages_words import SAID, TAKEN_BY, TEXTS, UNKNOWN_REASON, VITALS, Pair, Words
 from dispatch.notifier import CallStatus, Prompt
 
 LANGUAGES = ("ko", "en")
+REASONS = FIRST_REASONS | SIGNS
 
 UNITS_OF_TIME = (
     (86_400, {"ko": "{n}일", "en": "{n} day"}),
@@ -100,6 +103,8 @@ def _value(name: str, value: Param, language: str) -> str | None:
         return None
     if value is True:
         return ""
+    if name == "last_place" and isinstance(value, str):
+        return PLACES.get(value, {"ko": value, "en": value})[language]
     if isinstance(value, str):
         return vital_text(value, language) if name in {"worst", "field", "other_field"} else value
     if not math.isfinite(value):
