@@ -12,10 +12,10 @@ SAY := @printf '%s\n'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint bench soak lock clean browser
+.PHONY: help run test lint bench soak mutations peers lock clean browser
 
 help: ## Show what there is.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## Start the demonstration: simulated people, a pretend telephone network.
 	@exec $(BIN)/ansim demo
@@ -38,12 +38,18 @@ bench: $(VENV)/.dev ## Measure against bare yardsticks (NAME=... for one of them
 soak: $(VENV)/.dev ## Run the long tests.
 	@$(BIN)/python -m pytest -m soak --timeout 0
 
+mutations: $(VENV)/.dev ## Break each gate in turn and see that a test notices.
+	@$(BIN)/python tests/mutations/run.py --jobs $(JOBS)
+
+peers: $(VENV)/.dev ## Install what `ansim evaluate --peers` measures itself against.
+	@$(PIP) --no-build-isolation -e '.[evaluate]'
+
 lock: ## Write requirements.lock anew from the newest versions that pyproject.toml allows.
 	$(SAY) "ansim: resolving in a clean environment (a minute or two)"
 	@set -e; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	$(PYTHON) -m venv "$$scratch/venv"; \
 	"$$scratch/venv/bin/python" -m pip install -qq hatchling editables; \
-	"$$scratch/venv/bin/python" -m pip install -qq --no-build-isolation -e '.[dev]'; \
+	"$$scratch/venv/bin/python" -m pip install -qq --no-build-isolation -e '.[dev,evaluate]'; \
 	{ echo "# Every version that Ansim is tested with. Made by 'make lock'."; \
 	  "$$scratch/venv/bin/python" -m pip freeze --exclude-editable; } > "$$scratch/lock"; \
 	mv "$$scratch/lock" requirements.lock

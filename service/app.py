@@ -17,7 +17,7 @@ from werkzeug.utils import cached_property
 from devices.reading import MAX_BODY_BYTES
 from dispatch.notifier import NotificationError, Notifier
 from dispatch.twilio_notifier import TwilioNotifier
-from service import access
+from service import access, models
 from service.api import errors, register
 from service.config import Settings
 from service.keystore import KeyStore, load_or_make_kek
@@ -35,6 +35,7 @@ def build_house(
     settings: Settings, *, clock: Callable[[], datetime] = utc_now, notifier: Notifier | None = None
 ) -> House:
     """Everything the use cases need, from settings."""
+    models.put_in_force(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     kek = load_or_make_kek(settings)
     return House(

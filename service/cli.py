@@ -14,7 +14,7 @@ from service.keystore import KeyStoreUnreachable
 from service.loopback.__main__ import main as loopback_main
 from service.sealing import SealingError
 from service.store import schema
-from service.tools import bench, demo, doctor, enrol, replay
+from service.tools import bench, demo, doctor, enrol, evaluate, fit, replay
 from service.tools.serve import serve
 from service.workflows import people, site
 
@@ -64,6 +64,10 @@ def parser() -> argparse.ArgumentParser:
     enrol.add_arguments(add("enrol", "make a one-time enrolment code for a patient's device", enrol.run))
     replay.add_arguments(add("replay", "replay recorded people over HTTP like any device", replay.run))
     bench.add_arguments(add("bench", "measure against a yardstick in the same run", bench.run))
+    evaluate.add_arguments(
+        add("evaluate", "measure every layer of detection on recordings, subject-wise, beside its goals", evaluate.run)
+    )
+    fit.add_arguments(add("fit", "fit the models of detection on recordings, and sign them", fit.run))
     commands.add_parser("loopback", help="the loopback telephone network (see `ansim loopback --help`)")
     return top
 

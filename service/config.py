@@ -145,6 +145,18 @@ SETTINGS: tuple[Setting, ...] = (
         60,
         864000,
     ),
+    Setting(
+        "ANSIM_MODELS_DIR",
+        "",
+        Kind.PATH,
+        "Folder of an operator's own refitted models, used in place of the shipped ones; each must be signed.",
+    ),
+    Setting(
+        "ANSIM_MODELS_PUBLIC_KEY",
+        "",
+        Kind.PATH,
+        "PEM file of the Ed25519 public key that those models are signed by.",
+    ),
     Setting("ANSIM_VOICE_COST_PER_MINUTE", "", Kind.MONEY, "Price of a minute of voice; empty: none shown."),
     Setting("ANSIM_TEXT_COST", "", Kind.MONEY, "Price of one text; empty: none shown."),
     Setting("ANSIM_COST_CURRENCY", "KRW", Kind.TEXT, "ISO 4217 code of the two prices."),
@@ -189,6 +201,8 @@ class Settings:
     desk_language: DeskLanguage
     silent_after_s: float
     late_sign_after_s: float
+    models_dir: Path | None
+    models_public_key: Path | None
     voice_cost_per_minute: Decimal | None
     text_cost: Decimal | None
     cost_currency: str
@@ -277,6 +291,11 @@ def _cross_check(settings: Settings) -> None:
         raise ConfigError(
             "ANSIM_KEYS_URL must be another database than ANSIM_DATABASE_URL, was the same: "
             "keys kept beside the data would survive erasure in its backups."
+        )
+    if settings.models_dir is not None and settings.models_public_key is None:
+        raise ConfigError(
+            f"ANSIM_MODELS_PUBLIC_KEY must be set with ANSIM_MODELS_DIR ({settings.models_dir}), was not: give the PEM "
+            "file of the public key that the models were signed by, or unset ANSIM_MODELS_DIR to use the shipped ones."
         )
     if not re.fullmatch(r"[A-Z]{3}", settings.cost_currency):
         raise ConfigError(

@@ -1,0 +1,12 @@
+"""SHA-256 of each shipped model; written by ``ansim fit``."""
+
+PINS: dict[str, str] = {
+    "absence": "61b6d4f80d707f344cc394b1fd8a30050def31f56f234c212390024f50450ed0",
+    "af": "721bea27f73377ea4491882d053c5fc4f8d0a152cf96611559116dd96666baed",
+    "alarm_truth": "550c783e2741945010b9ca18f3f4946c2842b83d2e9b36350e213588d1276431",
+    "baseline": "aaa58479996488b63755c46c436e390583b2bd7f5d9dd0840e8a8bf286af582a",
+    "early_warning": "61a3168bf78cd21cb69b3a81ea11f39d7ac26844fe153c82ff147003a0a6514e",
+    "fall_waist": "b4d4245a7a4fae91dd2359b1a86e5e767581843324387f4fa8799f73f0f1397b",
+    "fall_wrist": "29cd20f9cd68260255cffe11a8d54944f346bb1c09442c9dca7c7571f16e5270",
+    "home_vitals": "0f3f66c393610fbf785a43b1d2e7da5d8459007db51d0eca1cd6c56677bfae68",
+}

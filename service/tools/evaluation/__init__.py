@@ -1,0 +1,1 @@
+"""Evaluation: one module a set of recordings; each measures its layer and fits its models."""
