@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from devices.reading import INDEX
-from service.detection.segments import Bools, Floats, Ints, last_index, runs
-from service.detection.state import GATED, NEVER, RUNS, Records
+from service.detection.segments import Bools, Floats, Ints, last_index, running_max, runs
+from service.detection.state import GATED, RUNS, Records
 
 Codes = npt.NDArray[np.uint8]
 
@@ -61,6 +61,17 @@ NORMAL_SPO2_SCALE_2 = 88.0
 """A witness is normal where NEWS2 gives it fewer than 3 points (RCP 2017); scale 2 aims at 88-92."""
 WALKING_PER_MIN = 30.0
 """Steps a minute from which optical SpO2 and breathing are doubtful (policy)."""
+RAISED_BPM = 111.0
+"""NEWS2 pulse: 2 points from here (RCP 2017, chart 1)."""
+CALM_BPM = 100.0
+"""Below it a rate has recovered from effort: the usual edge of tachycardia in adults."""
+RECOVERY_S = 1080
+"""Steps taken at a raised rate put rest off by so much more, unless the rate calms before: after hard exercise it
+takes half an hour and more to come back (policy; what rises at rest is not held back)."""
+RESTED_S = 720
+"""No step for 12 minutes: at rest, as in `limits.REST_S`."""
+RATE_FRESH_S = 150
+"""A rate no older than this speaks for the moment of a step: one missed reading a minute (policy)."""
 WORN_HOLDS_S = 600
 """For how long "not worn" speaks for rows that do not say (policy)."""
 
@@ -96,7 +107,7 @@ class Gate:
     off: Bools
     """bool[m]: whether what touches the skin is not worn."""
     steps_t: Ints
-    """int64[m]: when a step was last counted."""
+    """int64[m]: from when rest is counted, `RECOVERY_S` ahead while a rate raised by steps is still raised."""
 
 
 def _shift(rows: Ints) -> Ints:
@@ -160,15 +171,55 @@ def _worn(values: Floats, time: Ints, first: Ints, lanes: Records) -> tuple[Floa
     return worn, worn_t, own, (worn == 0) & (time - worn_t <= WORN_HOLDS_S)
 
 
-def _walking(values: Floats, time: Ints, first: Ints, lanes: Records) -> tuple[Bools, Ints]:
+def _walking(values: Floats, time: Ints, first: Ints, lanes: Records) -> Bools:
     steps = values[:, INDEX["steps"]]
     before = np.concatenate([time[:1], time[:-1]])
     before[first + 1] = lanes["row_t"]
     apart = time - before
-    walking = (apart > 0) & (apart <= FLAT_GAP_S) & (steps * 60 >= WALKING_PER_MIN * np.maximum(apart, 1))
-    stepped_t = np.where(steps > 0, time, NEVER)
-    stepped_t[first] = lanes["steps_t"]
-    return walking, stepped_t[last_index(steps > 0, first)]
+    walking: Bools = (apart > 0) & (apart <= FLAT_GAP_S) & (steps * 60 >= WALKING_PER_MIN * np.maximum(apart, 1))
+    return walking
+
+
+def _rates(value: Floats, age: Ints) -> tuple[Bools, Bools]:
+    """Whether all fresh rates, of heart and pulse, are raised; whether any is calm."""
+    fresh = (np.abs(age) <= RATE_FRESH_S) & (value > 0)
+    raised: Bools = np.any(fresh, axis=1) & ~np.any(fresh & (value < RAISED_BPM), axis=1)
+    calm: Bools = np.any(fresh & (value < CALM_BPM), axis=1)
+    return raised, calm
+
+
+def _effort(stepped: Bools, x: Floats, seen: Ints, seen_t: Ints, time: Ints, first: Ints, lanes: Records) -> Ints:
+    """From when rest is counted: the latest step, put off while a raised rate recovers from it.
+
+    Steps taken when the rate of a resting person was raised before them are not its cause and count as none.
+    """
+    size = np.diff(np.append(first, time.size))
+    if not stepped.any() and not (lanes["steps_t"] > lanes["front"]).any():
+        return np.repeat(lanes["steps_t"], size)
+    front = time.copy()
+    front[first] = lanes["front"]
+    front = running_max(front, np.repeat(np.arange(first.size), size))
+    columns = np.arange(2)
+    latest, before = seen[:, :2], _shift(seen)[:, :2]
+    raised, calm = _rates(x[latest, columns], time[:, None] - seen_t[latest, columns])
+    already, _ = _rates(x[before, columns], time[:, None] - seen_t[before, columns])
+    calm &= ~stepped
+    calm[first] = False
+    mark = np.where(raised, front + RECOVERY_S, front)
+    mark[first] = lanes["steps_t"]
+    if_all_count = _rest_from(stepped, calm, mark, front, first)
+    innocent = stepped & already & (front - _shift(if_all_count) >= RESTED_S)
+    chain = last_index(innocent | (stepped & ~already), first)
+    return _rest_from(stepped & ~innocent[chain], calm, mark, front, first)
+
+
+def _rest_from(stepped: Bools, calm: Bools, mark: Ints, front: Ints, first: Ints) -> Ints:
+    """The mark of the latest step, or the first calm row after it where that is earlier."""
+    event = _shift(last_index(stepped | calm, first))
+    first_calm = calm & ~calm[event]
+    step = last_index(stepped, first)
+    row = last_index(stepped | first_calm, first)
+    return np.where(first_calm[row], np.minimum(mark[step], front[row]), mark[step])
 
 
 def gate(values: Floats, time: Ints, first: Ints, lanes: Records, scale_2: Bools) -> Gate:
@@ -200,7 +251,9 @@ def gate(values: Floats, time: Ints, first: Ints, lanes: Records, scale_2: Bools
     differ, comparable = _disagreement(x, age, latest)
     flat, flat_t, flat_n = _flat(x, present, seen, seen_t, time, first, lanes)
     worn, worn_t, off_now, off = _worn(values, time, first, lanes)
-    walking, steps_t = _walking(values, time, first, lanes)
+    walking = _walking(values, time, first, lanes)
+    stepped = values[:, INDEX["steps"]] > 0
+    steps_t = _effort(stepped, x, seen, seen_t, time, first, lanes)
 
     code = np.where(_rate_of_change(x, seen, seen_t), _CODE[Reason.RATE_OF_CHANGE], 0).astype(np.uint8)
     code[:, :2][flat] = _CODE[Reason.FLAT_LINE]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
-from detection_rows import Wearer, at, batch
+from detection_rows import Wearer, at, batch, part
 
 from service.detection import PersonSettings
 
@@ -40,12 +42,53 @@ def test_a_short_burst_of_a_high_rate_raises_nothing():
 
 def test_a_rate_raised_by_walking_raises_nothing_and_by_rest_does():
     w = Wearer()
-    w.post(batch(MINUTES[:20], hr=135, steps=80))
+    w.post(batch(MINUTES[:20], hr=105, steps=80))
     assert w.codes == []
-    w.post(batch(1200 + MINUTES[:11], hr=135, steps=0))
+    w.post(batch(1200 + MINUTES[:11], hr=105, steps=0))
     assert w.codes == []
-    w.post(batch(1860 + MINUTES[:3], hr=135, steps=0))
+    w.post(batch(1860 + MINUTES[:7], hr=125, steps=0))
     assert w.codes == ["heart_rate_high"]
+
+
+def test_after_effort_at_a_raised_rate_rest_is_waited_for_longer_but_not_for_ever():
+    w = Wearer()
+    w.post(batch(MINUTES[:20], hr=135, steps=80))
+    w.post(batch(1200 + MINUTES[:29], hr=135, steps=0))
+    assert w.codes == []
+    w.post(batch(1200 + 1740 + MINUTES[:3], hr=135, steps=0))
+    assert w.codes == ["heart_rate_high"]
+
+
+def test_a_rate_that_rises_again_after_recovery_is_not_put_down_to_the_effort():
+    w = Wearer()
+    w.post(batch(MINUTES[:20], hr=135, steps=80))
+    w.post(batch(1200 + MINUTES[:14], hr=85, steps=0))
+    w.post(batch(1200 + 840 + MINUTES[:7], hr=125, steps=0))
+    assert w.codes == ["heart_rate_high"]
+
+
+def test_steps_taken_after_a_resting_rate_rose_do_not_hide_it():
+    w = Wearer()
+    w.post(batch(MINUTES[:20], hr=70, steps=0))
+    w.post(batch(1200 + MINUTES[:8], hr=128, steps=[0, 0, 12, 0, 30, 20, 9, 0]))
+    assert w.codes == ["heart_rate_high"]
+
+
+def test_steps_and_rates_in_any_division_are_judged_alike():
+    rng = np.random.default_rng(4)
+    for _ in range(50):
+        n = 120
+        minutes = 30.0 * np.arange(n) + rng.choice([0, 900], n, p=[0.97, 0.03]).cumsum()
+        minutes -= rng.choice([0, 60], n, p=[0.9, 0.1])
+        hr = np.repeat(rng.choice([70, 95, 105, 118, 140], n // 10), 10) + rng.integers(0, 4, n)
+        steps = np.where(rng.random(n) < rng.choice([0.05, 0.3]), 30, 0)
+        whole = batch(minutes, hr=hr, steps=steps)
+        one, many = Wearer(), Wearer()
+        one.post(whole, minutes.max())
+        edges = [0, *sorted(rng.choice(np.arange(1, n), 6, replace=False)), n]
+        for a, b in pairwise(edges):
+            many.post(part(whole, a, b), minutes.max())
+        assert [(c.code, c.started_at) for c in one.opened] == [(c.code, c.started_at) for c in many.opened]
 
 
 def test_unknown_activity_counts_as_rest():
