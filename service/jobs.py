@@ -83,6 +83,7 @@ class Jobs:
 
     def _sweep(self) -> None:
         ticking.check_silence(self._house)
+        ticking.look_at_quiet(self._house)
         readings.sweep_undetected(self._house)
         ticking.raise_again(self._house)
         ticking.audit(self._house)

@@ -2,6 +2,7 @@
 
 from service.detection.analysis import Analysis, analyse
 from service.detection.events import event_conditions
+from service.detection.layers import Wearer
 from service.detection.limits import PersonSettings
 from service.detection.quality import Quality, Reason
 from service.detection.silence import next_check_at, silence_condition
@@ -15,6 +16,7 @@ __all__ = [
     "Reason",
     "Status",
     "VitalNow",
+    "Wearer",
     "analyse",
     "current_status",
     "event_conditions",

@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from devices.reading import INDEX, Batch
-from dispatch.alarm import AlarmCondition
-from service.detection import calm, quality, samples, state, usual
-from service.detection.conditions import CODES, Pass, codes, condition, physiological, shown
+from devices.signals.finding import Finding
+from dispatch.alarm import AlarmCondition, Priority
+from service.detection import calm, layers, quality, samples, state, telling, usual
+from service.detection.conditions import CODES, PHYSIOLOGICAL, Pass, codes, condition, physiological, shown
+from service.detection.layers import Wearer
 from service.detection.limits import LATE_S, REST_S, People, PersonSettings, signals
 from service.detection.segments import Floats, Ints, latch, running_max
 from service.detection.state import EVIDENCE, GATED, NEVER, Records
@@ -43,6 +45,12 @@ class Analysis:
         The same for each field; fields that no gate judges are 0.
     reasons : dict[int, str]
         Row to "field=reason field=reason" for rows not plainly accepted.
+    findings : list[Finding]
+        What the layers above the limits found, before it was weighed.
+    at_us, ended_us : list[int]
+        Time of the data that each of `opened` and of `ended` rests on, microseconds UTC.
+    look_us : int or None
+        When to look whether this person is quiet for too long, microseconds UTC; None where nothing they do is heard.
     """
 
     state: bytes
@@ -52,6 +60,10 @@ class Analysis:
     quality: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, dtype=np.uint8))
     fields: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, len(INDEX)), dtype=np.uint8))
     reasons: dict[int, str] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    at_us: list[int] = field(default_factory=list)
+    ended_us: list[int] = field(default_factory=list)
+    look_us: int | None = None
 
 
 @dataclass(slots=True)
@@ -188,7 +200,22 @@ def _fields(done: Pass, rows: _Rows) -> tuple[npt.NDArray[np.uint8], npt.NDArray
     return doubt, code
 
 
-def _tell(done: Pass, before: npt.NDArray[np.int8], results: list[Analysis], now_us: Ints) -> None:
+@dataclass(slots=True)
+class _Known:
+    """When each stacked row was known: its place in the upload, and the newest time of anything that had come."""
+
+    place: Ints
+    front_us: Ints
+
+    @staticmethod
+    def of(rows: _Rows, records: Records) -> _Known:
+        front = np.maximum(running_max(rows.time, rows.who), records["newest"][rows.who])
+        return _Known(rows.source, front * 1_000_000)
+
+
+def _tell(
+    done: Pass, before: npt.NDArray[np.int8], known: _Known, results: list[Analysis], now_us: Ints
+) -> None:
     """Turn changes of latches into conditions, patient by patient in order of arrival."""
     changed = done.held[1:] != done.held[:-1]
     changed[done.first[1:] - 1] = False
@@ -201,26 +228,49 @@ def _tell(done: Pass, before: npt.NDArray[np.int8], results: list[Analysis], now
     for row in rows[np.argsort(arrival[rows])].tolist():
         patient, backlog = divmod(int(done.used[done.lane[row]]), 2)
         holds = present.setdefault(patient, set(np.flatnonzero(before[patient]).tolist()))
+        at = known.front_us[arrival[row]], known.place[arrival[row]]
+        when = (int(at[0]), int(at[1]))
         now_held = set(np.flatnonzero(done.held[row]).tolist())
         rose = now_held - set(np.flatnonzero(done.held[row - 1]).tolist())
         if backlog:
-            _tell_backlog(done, row, rose - holds, results[patient], int(now_us[patient]))
+            _tell_backlog(done, row, rose - holds, results[patient], int(now_us[patient]), when)
             continue
         told = set(codes(shown(holds)))
         for latch_index in sorted(shown(rose)):
             if CODES[latch_index] != "signal_contradiction" or "signal_contradiction" not in told:
-                results[patient].opened.append(condition(done, row, latch_index, int(now_us[patient])))
-        gone = set(codes(holds - now_held)) - set(codes(now_held))
-        results[patient].ended += sorted(gone)
+                _open(results[patient], done, row, latch_index, int(now_us[patient]), when)
+        gone = sorted(set(codes(holds - now_held)) - set(codes(now_held)))
+        _end(results[patient], gone, when)
         present[patient] = now_held
 
 
-def _tell_backlog(done: Pass, row: int, rose: set[int], result: Analysis, now_us: int) -> None:
+def _tell_backlog(
+    done: Pass, row: int, rose: set[int], result: Analysis, now_us: int, when: tuple[int, int]
+) -> None:
     """A sign found in late rows is told with its age, and is over: the present has rows of its own."""
     for latch_index in sorted(shown(rose)):
         if physiological(latch_index):
-            result.opened.append(condition(done, row, latch_index, now_us))
-            result.ended.append(CODES[latch_index])
+            _open(result, done, row, latch_index, now_us, when)
+            _end(result, [CODES[latch_index]], when)
+
+
+def _open(
+    result: Analysis, done: Pass, row: int, latch_index: int, now_us: int, when: tuple[int, int]
+) -> None:
+    found, (at_us, place) = condition(done, row, latch_index, now_us), when
+    result.opened.append(found)
+    result.at_us.append(at_us)
+    if physiological(latch_index):
+        result.findings.append(telling.of_limit(found.code, found.priority, at_us, place, ended=False))
+
+
+def _end(result: Analysis, gone: Sequence[str], when: tuple[int, int]) -> None:
+    at_us, place = when
+    for code in gone:
+        result.ended.append(code)
+        result.ended_us.append(at_us)
+        if code in PHYSIOLOGICAL:
+            result.findings.append(telling.of_limit(code, Priority.LOW, at_us, place, ended=True))
 
 
 def _explain(results: list[Analysis], rows: _Rows, doubt: npt.NDArray[np.uint8], code: npt.NDArray[np.uint8]) -> None:
@@ -264,6 +314,7 @@ def analyse(
     settings: Sequence[PersonSettings],
     now_us: int | Sequence[int],
     late_s: float = LATE_S,
+    wearers: Sequence[Wearer] | None = None,
 ) -> list[Analysis]:
     """Judge one upload of each of a group of patients.
 
@@ -278,6 +329,8 @@ def analyse(
         Receipt, of all or of each, microseconds UTC.
     late_s : float
         Seconds; medium and low signs older than this at receipt open nothing (policy).
+    wearers : sequence of Wearer, optional
+        Age, sex, local time and where the device is worn; not known where left out.
 
     Returns
     -------
@@ -296,20 +349,62 @@ def analyse(
             "states, batches and settings must be of one length, were "
             f"{len(states)}, {len(batches)}, {len(settings)}: give one of each a patient"
         )
+    received = np.broadcast_to(np.asarray(now_us, dtype=np.int64), len(states))
+    people = list(wearers) if wearers is not None else [Wearer()] * len(states)
     records = state.decode(states)
     results = [Analysis(state=b"") for _ in batches]
     rest = _without_calm(records, batches, settings, results)
     rows = _stack(rest) if any(b.at_us.size or b.events for b in rest) else None
     if rows is not None and rows.who.size:
-        received = np.broadcast_to(np.asarray(now_us, dtype=np.int64), len(results))
         before = records["lane"]["latch"][:, 0].copy()
+        known = _Known.of(rows, records)
         done, lanes = _run(rows, records, People.of(settings), received, late_s)
         doubt, code = _fields(done, rows)
         _save(done, lanes, records)
         _save_latest(rows, doubt, records)
-        _tell(done, before, results, received)
+        _tell(done, before, known, results, received)
         _explain(results, rows, doubt, code)
-    for result, data, record in zip(results, state.encode(records), records, strict=True):
-        result.state = data
+    first = state.encode(records)
+    for result, record in zip(results, records, strict=True):
         result.active = codes(shown(set(np.flatnonzero(record["lane"]["latch"][0]).tolist())))
+    above = _weigh(states, batches, settings, people, received, results)
+    for result, data, more in zip(results, first, above, strict=True):
+        result.state = data + more
     return results
+
+
+def _weigh(
+    states: Sequence[bytes | None],
+    batches: Sequence[Batch],
+    settings: Sequence[PersonSettings],
+    people: Sequence[Wearer],
+    received: Ints,
+    results: list[Analysis],
+) -> list[bytes]:
+    """Let the layers above hear what was accepted, and weigh it with what the limits say; returns their states."""
+    memory = layers.decode(states)
+    doubts = [result.fields for result in results]
+    heard = layers.listen(memory, batches, doubts, settings, people, received)
+    for one, result in zip(heard, results, strict=True):
+        one.findings = sorted([*one.findings, *result.findings], key=layers.place)
+    newest = [int(b.at_us.max()) if b.at_us.size else 0 for b in batches]
+    layers.weigh(memory, heard, np.minimum(np.array(newest, dtype=np.int64), received))
+    looks = memory.own["look_t"].tolist()
+    for one, result, now, look_t in zip(heard, results, received.tolist(), looks, strict=True):
+        result.look_us = None if look_t == state.NEVER else look_t * 1_000_000
+        if one.findings or one.decisions:
+            _merge(result, one, now)
+    return layers.encode(memory)
+
+
+def _merge(result: Analysis, heard: layers.Heard, now_us: int) -> None:
+    """Put what was weighed beside what the limits said, in order of the data's time."""
+    opened, ended = telling.conditions(heard, now_us)
+    both = sorted([*zip(result.at_us, result.opened, strict=True), *opened], key=lambda pair: pair[0])
+    over = sorted([*zip(result.ended_us, result.ended, strict=True), *ended], key=lambda pair: pair[0])
+    result.at_us, result.opened = [at for at, _ in both], [one for _, one in both]
+    result.ended_us, result.ended = [at for at, _ in over], [code for _, code in over]
+    last = {code: at for at, code in ended}
+    again = [one.code for at, one in opened if at > last.get(one.code, at)]
+    result.active += tuple(code for code in dict.fromkeys(again) if code not in result.active)
+    result.findings = heard.findings

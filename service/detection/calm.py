@@ -63,6 +63,8 @@ def take(record: Any, batch: Batch, settings: PersonSettings) -> bool:
     lane = record["lane"][0]
     if settings.spo2_scale != 1 or lane["worn"] == 0 or lane["latch"].any():
         return False
+    if lane["steps_t"] > lane["front"] or (lane["seen_v"][:2] >= quality.RAISED_BPM).any():
+        return False  # recovering from effort
     time = np.clip(batch.at_us // 1_000_000, _FIRST_S, _LAST_S)
     values = batch.values
     if not _in_order(time, int(lane["front"])) or not _quiet_device(values):
@@ -144,8 +146,8 @@ def _steps(time: Ints, steps: Floats, lane: Any) -> tuple[Ints, bool]:
         return np.full(time.size, carried), False
     before = np.concatenate([lane["row_t"][None], time[:-1]])
     apart = time - before
-    walking = (apart > 0) & (apart <= quality.FLAT_GAP_S) & (
-        steps * 60 >= quality.WALKING_PER_MIN * np.maximum(apart, 1)
+    walking = (
+        (apart > 0) & (apart <= quality.FLAT_GAP_S) & (steps * 60 >= quality.WALKING_PER_MIN * np.maximum(apart, 1))
     )
     stepped_t = np.maximum.accumulate(np.where(stepped, time, NEVER))
     return np.where(stepped_t == NEVER, carried, stepped_t), bool(walking.any())
@@ -157,7 +159,8 @@ def _evidence(columns: dict[int, _Column]) -> dict[int, tuple[Ints, Ints, Floats
     for i, column in columns.items():
         kind = max(i - 1, 0)
         if kind not in found:  # heart rate before pulse
-            found[kind] = (column.at, column.t, column.v)
+            v = column.v.astype(np.float32).astype(np.float64) if kind < WINDOWED else column.v
+            found[kind] = (column.at, column.t, v)
     return found
 
 
@@ -189,9 +192,7 @@ def _harmless(evidence: dict[int, tuple[Ints, Ints, Floats]], lane: Any, setting
     return points <= _MOST_POINTS
 
 
-def _carry(
-    record: Any, lane: Any, time: Ints, values: Floats, columns: dict[int, _Column], stepped_t: int
-) -> None:
+def _carry(record: Any, lane: Any, time: Ints, values: Floats, columns: dict[int, _Column], stepped_t: int) -> None:
     lane["front"] = lane["row_t"] = time[-1]
     lane["steps_t"] = stepped_t
     said = np.flatnonzero(~np.isnan(values[:, _WORN]))

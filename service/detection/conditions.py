@@ -27,6 +27,8 @@ _PAIRS = (
 )
 CODES: tuple[str, ...] = tuple(name.split(":")[0] for name in LATCHES)
 """Code of the condition of each latch."""
+PHYSIOLOGICAL = frozenset(CODES[:_FIRST_TECHNICAL])
+"""Codes that are about the person and not about a device."""
 
 
 @dataclass(slots=True)

@@ -63,6 +63,8 @@ def evidence(gate: Gate, first: Ints) -> Floats:
         milder = np.abs(pair - _RESTING_BPM).argmin(axis=1)
         heart[rows] = pair[np.arange(rows.size), milder]
     found = np.column_stack([heart, accepted[:, 2:]])
+    # What a ring carries is what a window sees, however rows are divided into uploads.
+    found[:, :WINDOWED] = found[:, :WINDOWED].astype(np.float32)
     found[first] = np.nan
     return found
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from devices.reading import COLUMNS
 
-VERSION = 1
+VERSION = 2
 MOST_BYTES = 8192
 NEVER = -(2**40)
 RING = 24
@@ -69,7 +69,7 @@ _LANE = np.dtype(
         ("worn", "<f8"),
         ("worn_t", "<i8"),
         ("ring_t", "<u4", (WINDOWED, RING)),
-        ("ring_v", "<f8", (WINDOWED, RING)),
+        ("ring_v", "<f4", (WINDOWED, RING)),
         ("news_v", "<f8", len(EVIDENCE)),
         ("news_t", "<i8", len(EVIDENCE)),
         ("lone_v", "<f8", len(EVIDENCE)),
@@ -117,20 +117,21 @@ BLANK = _blank().tobytes()
 
 
 def decode(states: Sequence[bytes | None]) -> Records:
-    """Read states into one record a patient; None is a patient never analysed.
+    """Read the first layer's part of states into one record a patient; None is a patient never analysed.
 
     Raises
     ------
     ValueError
         If a state was written by another version.
     """
+    size = len(BLANK)
     for data in states:
-        if data is not None and (len(data) != len(BLANK) or data[:2] != BLANK[:2]):
+        if data is not None and (len(data) < size or data[:2] != BLANK[:2]):
             raise ValueError(
-                f"state must be {len(BLANK)} bytes of version {VERSION}, was {len(data)} bytes beginning "
+                f"state must be {size} bytes or more of version {VERSION}, was {len(data)} bytes beginning "
                 f"{data[:2]!r}: replay the patient's readings to rebuild it"
             )
-    return np.frombuffer(b"".join(BLANK if s is None else s for s in states), dtype=STATE).copy()
+    return np.frombuffer(b"".join(BLANK if s is None else s[:size] for s in states), dtype=STATE).copy()
 
 
 def encode(records: Records) -> list[bytes]:

@@ -20,7 +20,9 @@ _ADD_UPLOAD, _ADD_RECEIPT, _ADD_STATE = insert(_UPLOAD), insert(_RECEIPT), inser
 _SAVE_STATE = (
     update(_STATE)
     .where(_STATE.c.patient_id == bindparam("of"), _STATE.c.version == bindparam("before"))
-    .values(version=bindparam("after"), sealed=bindparam("state"), updated_at=bindparam("at"))
+    .values(
+        version=bindparam("after"), sealed=bindparam("state"), updated_at=bindparam("at"), look_at=bindparam("look")
+    )
 )
 _OF, _BY = bindparam("of", type_=Uuid), bindparam("device", type_=Uuid)
 _STANDING = (
@@ -110,23 +112,26 @@ def detector_states(tx: Tx, patient_ids: list[UUID]) -> Sequence[Row[Any]]:
     return tx.conn.execute(select(_STATE).where(_STATE.c.patient_id.in_(patient_ids))).all()
 
 
-def save_detector_state(tx: Tx, patient_id: UUID, version: int, sealed: bytes, now: datetime) -> bool:
+def save_detector_state(
+    tx: Tx, patient_id: UUID, version: int, sealed: bytes, now: datetime, look_at: datetime | None
+) -> bool:
     """Compare-and-set: ``version`` is the new one; False when somebody else was faster."""
-    if version == 1:
-        tx.conn.execute(
-            insert(_STATE), {"patient_id": patient_id, "version": 1, "sealed": sealed, "updated_at": now}
-        )
-        return True
-    done = tx.conn.execute(
-        update(_STATE)
-        .where(_STATE.c.patient_id == patient_id, _STATE.c.version == version - 1)
-        .values(version=version, sealed=sealed, updated_at=now)
-    )
-    return done.rowcount == 1
+    row = {"patient_id": patient_id, "version": version, "sealed": sealed, "updated_at": now, "look_at": look_at}
+    return save_detector_states(tx, [row])
+
+
+def quiet_people(tx: Tx, now: datetime, most: int = 200) -> list[UUID]:
+    """Those of whom nothing was heard for so long that somebody should look."""
+    due = select(_STATE.c.patient_id).where(_STATE.c.look_at <= now).order_by(_STATE.c.look_at).limit(most)
+    return list(tx.conn.execute(due).scalars())
+
+
+def put_off_look(tx: Tx, patient_id: UUID, until: datetime) -> None:
+    tx.conn.execute(update(_STATE).where(_STATE.c.patient_id == patient_id).values(look_at=until))
 
 
 def save_detector_states(tx: Tx, rows: Sequence[dict[str, Any]]) -> bool:
-    """`save_detector_state` of many patients; False when somebody else was faster with any of them."""
+    """Compare-and-set of many patients, each with its new version; False when somebody else was faster with any."""
     fresh = [row for row in rows if row["version"] == 1]
     if fresh:
         tx.conn.execute(_ADD_STATE, fresh)
@@ -137,6 +142,7 @@ def save_detector_states(tx: Tx, rows: Sequence[dict[str, Any]]) -> bool:
             "after": row["version"],
             "state": row["sealed"],
             "at": row["updated_at"],
+            "look": row["look_at"],
         }
         for row in rows
         if row["version"] > 1

@@ -22,7 +22,7 @@ from service.sealing import SealingError
 from service.store import people as people_store
 from service.store import readings as store
 from service.store.database import Tx
-from service.workflows import people, readings
+from service.workflows import memory, people, readings
 from service.workflows.house import House, warn, where
 from service.workflows.readings import Accepted, micros
 
@@ -129,12 +129,12 @@ def _accept_wave(
             outcomes[place] = _alone(tx, arrival)
         else:
             plain.append(found)
-    done: list[tuple[_Open, bytes]] = []
+    done: list[tuple[_Open, Analysis]] = []
     for one, result in zip(plain, _analysed(plain), strict=True):
         if result is None or result.opened or result.ended:
             outcomes[one.place] = _alone(tx, one.arrival)
         else:
-            done.append((one, result.state))
+            done.append((one, result))
             outcomes[one.place] = Accepted(one.arrival.answer, replayed=False)
     if done:
         _write(tx, done)
@@ -192,25 +192,31 @@ def _analysed(plain: Sequence[_Open]) -> Sequence[Analysis | None]:
         return []
     house = plain[0].arrival.house
     try:
+        cares = [people.open_care(house, one.patient) for one in plain]
         return analyse(
             [one.state for one in plain],
             [one.arrival.parsed.batch for one in plain],
-            [people.open_care(house, one.patient).limits for one in plain],
+            [care.limits for care in cares],
             [micros(one.arrival.now) for one in plain],
             house.settings.late_sign_after_s,
+            [
+                people.wearer(house, care, one.arrival.now, one.arrival.device.worn_at)
+                for care, one in zip(cares, plain, strict=True)
+            ],
         )
     except Exception as error:  # noqa: BLE001 - a bug must not look like health, nor cost a reading
         warn("group_detection_failed", why=type(error).__name__, where=where(error))
         return [None] * len(plain)
 
 
-def _write(tx: Tx, done: Sequence[tuple[_Open, bytes]]) -> None:
+def _write(tx: Tx, done: Sequence[tuple[_Open, Analysis]]) -> None:
     states = []
-    for one, state in done:
+    for one, result in done:
         patient_id, version = one.patient.patient_id, one.version + 1
         record = f"{patient_id}:{version}"
-        sealed = one.arrival.house.keys.seal(patient_id, "detector_state", record, state)
-        states.append({"patient_id": patient_id, "version": version, "sealed": sealed, "updated_at": one.arrival.now})
+        sealed = one.arrival.house.keys.seal(patient_id, "detector_state", record, result.state)
+        row = {"patient_id": patient_id, "version": version, "sealed": sealed, "updated_at": one.arrival.now}
+        states.append(row | {"look_at": memory.look_at(result.look_us)})
     store.add_uploads(tx, [one.arrival.upload for one, _ in done])
     if not store.save_detector_states(tx, states):
         raise RuntimeError("detector state changed under its patient's lock")

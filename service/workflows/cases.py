@@ -19,7 +19,7 @@ from service.store import audit
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import people
+from service.workflows import people, verdicts
 from service.workflows.house import DESK, House, log, new_id, warn
 
 ASKING = [NotificationKind.ASK.value]
@@ -112,6 +112,7 @@ def settle(house: House, tx: Tx, case: Case, decision: Decision, now: datetime) 
         retire_number(house, tx, decision.retire_number_of, now)
     if not incident.open:
         _end_event_conditions(tx, patient_id, incident.id, now)
+        verdicts.learn(house, tx, incident, now)
     tx.emit(
         "incident",
         organisation_id=case.patient.organisation_id,
@@ -241,6 +242,7 @@ def raise_conditions(
             continue
         store.end_conditions(tx, patient.patient_id, [condition.code], now)
         _record(house, tx, patient, condition, incident)
+        known[condition.code] = condition.priority
         log("alarm_condition", patient=patient.patient_id, code=condition.code, priority=condition.priority)
     if not paging:
         tx.emit("condition", organisation_id=patient.organisation_id, patient_id=patient.patient_id, at=now)

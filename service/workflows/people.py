@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
 from argon2 import PasswordHasher
@@ -16,7 +17,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Row
 
 from dispatch.incident import Contact, Policy
-from service.detection import PersonSettings
+from service.detection import PersonSettings, Wearer
 from service.sealing import SealingError
 from service.store import people as store
 from service.store.database import Tx
@@ -255,6 +256,17 @@ def open_profile(house: House, row: Row[Any]) -> Profile:
 def open_care(house: House, row: Row[Any]) -> Care:
     record = f"{row.patient_id}:{row.version}"
     return house.unseal(row.patient_id, "patient", record, row.sealed, Care)
+
+
+def wearer(house: House, care: Care, now: datetime, worn_at: str = "") -> Wearer:
+    """What detection needs to know of a person beside their limits."""
+    offset = now.astimezone(ZoneInfo(house.settings.time_zone)).utcoffset() or timedelta()
+    return Wearer(
+        age_years=float(now.year - care.birth_year) if care.birth_year else float("nan"),
+        sex={"female": 0.0, "male": 1.0}.get(care.sex or "", float("nan")),
+        utc_offset_s=int(offset.total_seconds()),
+        worn_at=worn_at,
+    )
 
 
 def profiles(house: House, tx: Tx, person_ids: Iterable[UUID]) -> dict[UUID, Profile]:

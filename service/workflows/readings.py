@@ -15,7 +15,7 @@ from devices.reading import Batch, Event, EventKind, Parsed, UploadError, Verdic
 from dispatch import escalation, messages
 from dispatch.alarm import AlarmCondition, AlarmKind, Priority
 from dispatch.incident import Incident, State, Vitals
-from service.detection import PersonSettings, analyse, current_status, event_conditions
+from service.detection import analyse, current_status, event_conditions
 from service.detection.clock import clock_condition
 from service.detection.status import SENSED
 from service.sealing import SealBroken, SealingError
@@ -24,7 +24,7 @@ from service.store import people as people_store
 from service.store import readings as store
 from service.store.database import Tx
 from service.store.tables import EPOCH, MICROSECOND
-from service.workflows import cases, people
+from service.workflows import cases, memory, people
 from service.workflows.house import House, log, new_id, warn, where
 
 SETTLED_INTERVAL_S = 60
@@ -258,11 +258,13 @@ def _detect(house: House, tx: Tx, patient: Row[Any], now: datetime) -> None:
     owed = store.undetected_uploads(tx, patient.patient_id)
     if not owed:
         return
-    settings = _limits(house, tx, patient, now)
+    care = _care(house, tx, patient, now)
+    worn_at = {row.id: row.worn_at for row in people_store.devices(tx, [patient.patient_id])}
     version, state = _carried(house, tx, patient, now)
     opened: list[AlarmCondition] = []
-    ended: list[str] = []
+    over = {"detection_failed"}
     active: set[str] = set()
+    look_us: int | None = None
     for row in owed:
         # Judged at the time of arrival, so that a late sweep finds what a prompt one would have found.
         seen_at = micros(row.received_at)
@@ -273,31 +275,26 @@ def _detect(house: House, tx: Tx, patient: Row[Any], now: datetime) -> None:
             # It would keep every later one waiting for ever.
             cases.note_unreadable(house, tx, patient, "upload", row.id, now)
             continue
-        result = analyse([state], [batch], [settings], seen_at, house.settings.late_sign_after_s)[0]
+        wearer = people.wearer(house, care, now, worn_at.get(row.device_id, ""))
+        result = analyse([state], [batch], [care.limits], seen_at, house.settings.late_sign_after_s, [wearer])[0]
         state = result.state
         opened += result.opened
-        ended += result.ended
-        active = set(result.active)
+        over = (over - {c.code for c in result.opened}) | set(result.ended)
+        active, look_us = set(result.active), result.look_us
     if state is None:
         return
-    version += 1
-    sealed = house.keys.seal(
-        patient.patient_id, "detector_state", f"{patient.patient_id}:{version}", state
-    )
-    if not store.save_detector_state(tx, patient.patient_id, version, sealed, now):
-        raise RuntimeError("detector state changed under its patient's lock")
+    memory.save(house, tx, patient.patient_id, version + 1, state, now, look_us)
     cases.raise_conditions(house, tx, patient, opened, now)
-    over = {*ended, "detection_failed"} - active
-    cases.end_conditions(house, tx, patient, sorted(over), now)
+    cases.end_conditions(house, tx, patient, sorted(over - active), now)
 
 
-def _limits(house: House, tx: Tx, patient: Row[Any], now: datetime) -> PersonSettings:
-    """The person's own limits; the usual ones where theirs cannot be read."""
+def _care(house: House, tx: Tx, patient: Row[Any], now: datetime) -> people.Care:
+    """What is known of the person, their own limits with it; the usual ones where theirs cannot be read."""
     try:
-        return people.open_care(house, patient).limits
+        return people.open_care(house, patient)
     except SealBroken:
         cases.note_unreadable(house, tx, patient, "patient", patient.patient_id, now)
-        return PersonSettings()
+        return people.Care()
 
 
 def _carried(house: House, tx: Tx, patient: Row[Any], now: datetime) -> tuple[int, bytes | None]:
@@ -306,15 +303,10 @@ def _carried(house: House, tx: Tx, patient: Row[Any], now: datetime) -> tuple[in
     if held is None:
         return 0, None
     try:
-        return held.version, open_state(house, held)
+        return held.version, memory.open_state(house, held)
     except SealBroken:
         cases.note_unreadable(house, tx, patient, "detector_state", f"{held.patient_id}:{held.version}", now)
         return held.version, None
-
-
-def open_state(house: House, row: Row[Any]) -> bytes:
-    record = f"{row.patient_id}:{row.version}"
-    return house.keys.unseal(row.patient_id, "detector_state", record, row.sealed)
 
 
 def _heard(
@@ -357,7 +349,7 @@ def _measured_age_s(house: House, tx: Tx, patient: Row[Any], now: datetime) -> f
     if held is None or store.has_undetected(tx, patient.patient_id):
         return None
     try:
-        limits, state = people.open_care(house, patient).limits, open_state(house, held)
+        limits, state = people.open_care(house, patient).limits, memory.open_state(house, held)
     except SealingError:
         return None
     seen = current_status(state, limits, micros(now))

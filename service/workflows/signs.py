@@ -20,7 +20,7 @@ from service.store import incidents as store
 from service.store import people as people_store
 from service.store import readings as readings_store
 from service.store.database import Tx
-from service.workflows import people, readings
+from service.workflows import memory, people, readings
 from service.workflows.house import House, warn
 from service.workflows.words import WORDS, say
 
@@ -89,7 +89,7 @@ def _status(house: House, tx: Tx, patient: Row[Any], now: datetime) -> tuple[Sta
     held = readings_store.detector_state(tx, patient.patient_id)
     try:
         limits = people.open_care(house, patient).limits
-        state = readings.open_state(house, held) if held is not None else None
+        state = memory.open_state(house, held) if held is not None else None
         return current_status(state, limits, readings.micros(now)), False
     except SealingError as error:
         warn("record_unreadable", table="detector_state", record=patient.patient_id, why=type(error).__name__)

@@ -11,12 +11,13 @@ from sqlalchemy import Row
 from dispatch import escalation
 from dispatch.alarm import AlarmCondition, Priority
 from dispatch.incident import Decision, Incident
-from service.detection import silence_condition
+from service.detection import quiet, silence_condition
 from service.sealing import SealingError
 from service.store import incidents as store
 from service.store import people as people_store
+from service.store import readings as readings_store
 from service.store.database import Tx
-from service.workflows import cases
+from service.workflows import cases, memory, people
 from service.workflows.house import House, log, warn, where
 
 STILL_TRUE_AFTER = {Priority.HIGH: timedelta(minutes=15), Priority.MEDIUM: timedelta(minutes=60)}
@@ -133,6 +134,49 @@ def _another_reports(tx: Tx, device: Row[Any], now: datetime) -> bool:
         and other.last_received_at + timedelta(seconds=other.silent_after_s) > now
         for other in people_store.devices(tx, [device.patient_id])
     )
+
+
+def look_at_quiet(house: House) -> int:
+    """People of whom nothing was heard for longer than they are ever quiet. Returns how many were looked at."""
+    now = house.clock()
+    with house.database.read() as tx:
+        quiet = readings_store.quiet_people(tx, now)
+    for patient_id in quiet:
+
+        def work(tx: Tx, patient_id: UUID = patient_id) -> None:
+            _look_at(house, tx, patient_id, now)
+
+        try:
+            house.committer.run(work, key=patient_id)
+        except Exception as error:  # noqa: BLE001 - one person's broken record must not hide the others' silence
+            warn("quiet_check_failed", patient=patient_id, why=type(error).__name__, where=where(error))
+            _look_later(house, patient_id, now)
+    return len(quiet)
+
+
+def _look_at(house: House, tx: Tx, patient_id: UUID, now: datetime) -> None:
+    patient = people_store.lock_patient(tx, patient_id)
+    version, state = memory.carried(house, tx, patient_id)
+    if patient is None or state is None:
+        return
+    care = people.open_care(house, patient)
+    heard = [d.last_received_at for d in people_store.devices(tx, [patient_id]) if d.last_received_at is not None]
+    looked = quiet.look(
+        state,
+        memory.micros(now),
+        people.wearer(house, care, now),
+        None if care.away_until is None else memory.micros(care.away_until),
+        memory.micros(min(max(heard), now)) if heard else None,
+    )
+    memory.save(house, tx, patient_id, version + 1, looked.state, now, looked.look_us)
+    cases.raise_conditions(house, tx, patient, looked.opened, now)
+    if looked.opened:
+        log("person_silent", patient=patient_id)
+
+
+def _look_later(house: House, patient_id: UUID, now: datetime) -> None:
+    with house.database.write() as tx:
+        readings_store.put_off_look(tx, patient_id, now + cases.LOOK_AGAIN)
 
 
 def raise_again(house: House) -> int:

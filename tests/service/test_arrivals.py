@@ -21,7 +21,7 @@ from service.store import incidents as case_store
 from service.store import readings as store
 from service.store import schema
 from service.tools import stage
-from service.workflows import arrivals, devices, people, readings
+from service.workflows import arrivals, devices, memory, people, readings
 from service.workflows import devices as device_flow
 from service.workflows.arrivals import Arrival
 from service.workflows.house import House
@@ -100,7 +100,7 @@ def state_of(house: House, device: Row[Any]) -> tuple[int, bytes]:
     with house.database.read() as tx:
         row = store.detector_state(tx, device.patient_id)
     assert row is not None
-    return row.version, readings.open_state(house, row)
+    return row.version, memory.open_state(house, row)
 
 
 def kept(house: House, device: Row[Any]) -> list[tuple[int, int, bool]]:

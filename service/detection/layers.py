@@ -1,0 +1,362 @@
+"""The layers above the limits: each takes what an upload brings, and all that they find is weighed together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from devices.reading import INDEX, Batch, EventKind
+from devices.signals import falls, quality, rhythm
+from devices.signals.finding import Finding
+from service.detection import absence, baseline, fusion, home_vitals, state, warning
+from service.detection.limits import PersonSettings
+from service.detection.segments import Bools, Floats, Ints, running_max
+from service.detection.signs import Decision
+from service.detection.state import EVIDENCE, NEVER, Records
+from service.detection.warning_model import HIGH, LOW
+
+VERSION = 1
+OWN = np.dtype([("version", "<u2"), ("stepped_t", "<i8"), ("home_t", "<i8"), ("seen_t", "<i8"), ("look_t", "<i8")])
+"""Of one person: the latest step; when a home sensor was last heard, and a worn one that counts steps; and when to
+look whether they are quiet for too long. Seconds UTC, `NEVER` where not yet."""
+LOOK_AFTER_S = absence.SOONEST * absence.SLOT_S
+"""No silence is told sooner; whoever is quiet for so long is looked at."""
+_COLUMN = [INDEX[name] for name in ("heart_rate_bpm", *EVIDENCE[1:])]
+_PULSE, _STEPS, _WORN = INDEX["pulse_rate_bpm"], INDEX["steps"], INDEX["worn"]
+_HAND = [INDEX["systolic_mmhg"], INDEX["diastolic_mmhg"], _PULSE]
+_TO_BASELINE = [0, 2, 1, 3, 4]
+"""EVIDENCE in the order of `baseline.VITALS`."""
+_PLACES = {
+    "door": absence.Place.DOOR, "front door": absence.Place.DOOR, "front_door": absence.Place.DOOR,
+    "entrance": absence.Place.DOOR, "bed": absence.Place.BEDROOM, "bedroom": absence.Place.BEDROOM,
+    "bathroom": absence.Place.BATHROOM, "toilet": absence.Place.BATHROOM, "kitchen": absence.Place.KITCHEN,
+    "lounge": absence.Place.LOUNGE, "living_room": absence.Place.LOUNGE, "living room": absence.Place.LOUNGE,
+}  # fmt: skip
+Run = tuple[int, int, Floats]
+"""Person, start in microseconds UTC, beat intervals in ms."""
+_BEATING = ("ecg", "ppg")
+_LEAST_HZ, _MOST_HZ = 25.0, 1000.0
+_SENSED = (EventKind.MOTION, EventKind.DOOR)
+_TOUCHED = (EventKind.OK_PRESSED, EventKind.PUT_ON, EventKind.TAKEN_OFF, EventKind.CHARGING)
+
+
+@dataclass(frozen=True, slots=True)
+class Wearer:
+    """What the layers need to know of a person. Years; 0 female, 1 male; NaN where not known."""
+
+    age_years: float = float("nan")
+    sex: float = float("nan")
+    utc_offset_s: int = 0
+    worn_at: str = ""
+    """Of the device that sent the upload."""
+
+
+@dataclass(slots=True)
+class Heard:
+    """What the layers found in one person's upload."""
+
+    findings: list[Finding] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Stack:
+    """Accepted values of all rows of a group, by person, in order of arrival."""
+
+    who: Ints
+    at_s: Ints
+    front_s: Ints
+    """int64[n]: newest time of anything that had come when each row did."""
+    place: Ints
+    """int64[n]: row of the person's batch."""
+    evidence: Floats
+    """float64[n, EVIDENCE]"""
+    hand: Floats
+    steps: Floats
+    worn: Floats
+
+
+@dataclass(slots=True)
+class Memory:
+    """What the layers carry for a group of people, one record a person in each; and the open ends of falls."""
+
+    own: Records
+    rhythm: Records
+    baseline: Records
+    warning: Records
+    absence: Records
+    home_vitals: Records
+    fusion: Records
+    ends: list[bytes]
+
+
+_NAMES = ("own", "rhythm", "baseline", "warning", "absence", "home_vitals", "fusion")
+
+
+def _own() -> Records:
+    own = np.zeros(1, dtype=OWN)
+    own["version"] = VERSION
+    for name in ("stepped_t", "home_t", "seen_t", "look_t"):
+        own[name] = NEVER
+    return own
+
+
+_BLANKS: tuple[Records, ...] = (
+    _own(), rhythm.blank(), baseline.blank(), warning.blank(), absence.blank(), home_vitals.blank(), fusion.blank(),
+)  # fmt: skip
+_EDGES = np.concatenate([[0], np.cumsum([blank.dtype.itemsize for blank in _BLANKS])]).tolist()
+_BLANK = b"".join(blank.tobytes() for blank in _BLANKS)
+STATE_BYTES = len(_BLANK)
+
+
+def decode(states: Sequence[bytes | None]) -> Memory:
+    """What each state holds behind the first layer's record; blank where nothing, or one of another version."""
+    size = len(state.BLANK)
+    parts, ends = [], []
+    for data in states:
+        part = b"" if data is None else data[size : size + STATE_BYTES]
+        whole = len(part) == STATE_BYTES and part[:2] == _BLANK[:2]
+        parts.append(part if whole else _BLANK)
+        ends.append(data[size + STATE_BYTES :] if whole and data is not None else b"")
+    records = {
+        name: np.frombuffer(bytearray(b"".join([part[a:b] for part in parts])), dtype=blank.dtype)
+        for name, blank, (a, b) in zip(_NAMES, _BLANKS, pairwise(_EDGES), strict=True)
+    }
+    return Memory(ends=ends, **records)
+
+
+def encode(memory: Memory) -> list[bytes]:
+    """The bytes of each person's layers."""
+    whole = [getattr(memory, name).tobytes() for name in _NAMES]
+    sizes = [b - a for a, b in pairwise(_EDGES)]
+    return [
+        b"".join([data[i * size : (i + 1) * size] for data, size in zip(whole, sizes, strict=True)]) + end
+        for i, end in enumerate(memory.ends)
+    ]
+
+
+def place(finding: Finding) -> int:
+    """Row of the upload that a finding came with; -1 for what came with beats, waves or events."""
+    return int(finding.params.get("row") or 0) if "row" in finding.params else -1
+
+
+def _stack(memory: Memory, batches: Sequence[Batch], doubts: Sequence[npt.NDArray[np.uint8]]) -> _Stack:
+    who = np.repeat(np.arange(len(batches)), [b.seq.size for b in batches])
+    at_s = np.concatenate([b.at_us for b in batches]) // 1_000_000
+    values = np.concatenate([b.values for b in batches])
+    values[np.concatenate(doubts) > 0] = np.nan
+    evidence = values[:, _COLUMN]
+    evidence[:, 0] = np.where(np.isnan(evidence[:, 0]), values[:, _PULSE], evidence[:, 0])
+    # A zero that no gate could contradict is judged by the limits; it is nobody's usual.
+    evidence[evidence <= 0] = np.nan
+    front = np.maximum(running_max(np.maximum(at_s, 1), who), memory.fusion["front"].astype(np.int64)[who])
+    row = np.concatenate([np.arange(b.seq.size) for b in batches])
+    return _Stack(who, at_s, front, row, evidence, values[:, _HAND], values[:, _STEPS], values[:, _WORN])
+
+
+def _rested(rows: _Stack, memory: Memory) -> Bools:
+    """No step for `baseline.REST_S` before each row."""
+    stepped = np.where(rows.steps > 0, rows.at_s, NEVER)
+    latest = np.maximum(running_max(stepped, rows.who), memory.own["stepped_t"][rows.who])
+    first = np.flatnonzero(np.diff(rows.who, prepend=-1))
+    last = np.append(first[1:], rows.who.size) - 1
+    people = rows.who[first]
+    memory.own["stepped_t"][people] = latest[last]
+    body = np.where(~np.isnan(rows.evidence[:, 0]) & ~np.isnan(rows.steps), rows.at_s, NEVER)
+    memory.own["seen_t"][people] = np.maximum(memory.own["seen_t"][people], np.maximum.reduceat(body, first))
+    rest: Bools = rows.at_s - latest >= baseline.REST_S
+    return rest
+
+
+def _beats(
+    records: Records,
+    batches: Sequence[Batch],
+    settings: Sequence[PersonSettings],
+    heard: list[Heard],
+    more: list[Run],
+) -> None:
+    runs = [(i, b.start_us, np.asarray(b.rr_ms, dtype=np.float64)) for i, u in enumerate(batches) for b in u.beats]
+    runs += more
+    if not runs:
+        return
+    sizes = [rr.size for _, _, rr in runs]
+    found = rhythm.update(
+        records,
+        np.array([i for i, _, _ in runs]),
+        np.array([start for _, start, _ in runs]),
+        np.concatenate([rr for _, _, rr in runs]),
+        np.concatenate([[0], np.cumsum(sizes)[:-1]]),
+        limits=_rates(settings),
+    )
+    for i, signs in enumerate(found):
+        heard[i].findings += signs
+
+
+def _rates(settings: Sequence[PersonSettings]) -> tuple[Floats, Floats] | None:
+    own = [(s.heart_rate_low_bpm, s.heart_rate_high_bpm) for s in settings]
+    if not any(low or high for low, high in own):
+        return None
+    low = [rhythm.LOW_BPM if low is None else low for low, _ in own]
+    high = [rhythm.HIGH_BPM if high is None else high for _, high in own]
+    return np.array(low, dtype=np.float64), np.array(high, dtype=np.float64)
+
+
+def _waves(memory: Memory, batches: Sequence[Batch], wearers: Sequence[Wearer], heard: list[Heard]) -> list[Run]:
+    """Falls in acceleration, and runs of beats from ECG and pulse waves."""
+    runs: list[Run] = []
+    for i, batch in enumerate(batches):
+        for wave in sorted(batch.waveforms, key=lambda one: one.start_us):
+            kind, unit, rate = str(wave.kind), str(wave.unit), float(wave.sampling_rate_hz)
+            if falls.readable(kind, unit, len(wave.channels), rate):
+                end = memory.ends[i] or None
+                found, end = falls.scan(wave.channels, rate, unit, wearers[i].worn_at, wave.start_us, end)
+                heard[i].findings += found
+                memory.ends[i] = end or b""
+            elif kind in _BEATING and _LEAST_HZ <= rate <= _MOST_HZ:
+                for offset_s, rr_ms in quality.intervals(wave.channels, rate, kind):
+                    runs.append((i, wave.start_us + round(offset_s * 1e6), rr_ms))
+    return runs
+
+
+def _signs_of_life(batches: Sequence[Batch], rows: _Stack | None) -> tuple[Ints, Ints, Ints]:
+    """Who did something, when and where: home sensors, a pressed key, steps, a cuff."""
+    who, at, place = [], [], []
+    for i, batch in enumerate(batches):
+        for event in batch.events:
+            if event.kind in _SENSED or event.kind in _TOUCHED:
+                who.append(i)
+                at.append(event.at_us // 1_000_000)
+                place.append(_place(event.kind, event.place))
+    if rows is not None:
+        by_hand = ~np.isnan(rows.hand[:, 0])
+        active = np.flatnonzero((rows.steps > 0) | by_hand)
+        who += rows.who[active].tolist()
+        at += rows.at_s[active].tolist()
+        place += [int(absence.Place.NONE)] * active.size
+    found = np.array([who, at, place], dtype=np.int64).reshape(3, -1)
+    order = np.lexsort((found[1], found[0]))
+    return found[0][order], found[1][order], found[2][order]
+
+
+def _place(kind: EventKind, name: str | None) -> int:
+    if kind is EventKind.DOOR and name is None:
+        return int(absence.Place.DOOR)
+    if kind not in _SENSED:
+        return int(absence.Place.NONE)
+    return int(_PLACES.get((name or "").strip().lower(), absence.Place.OTHER))
+
+
+def _activity(
+    memory: Memory, batches: Sequence[Batch], rows: _Stack | None, offsets: Ints, heard: list[Heard], now_us: Ints
+) -> None:
+    who, at_s, place = _signs_of_life(batches, rows)
+    if not who.size:
+        return
+    ended = absence.update(memory.absence, who, at_s, place, offsets)
+    for i in set(who.tolist()):
+        memory.own["look_t"][i] = int(memory.absence["last_t"][i]) + LOOK_AFTER_S
+    at_home = [i for i, b in enumerate(batches) if any(e.kind in _SENSED for e in b.events)]
+    memory.own["home_t"][at_home] = np.maximum(memory.own["home_t"][at_home], now_us[at_home] // 1_000_000)
+    for i in ended.tolist():
+        at_us = int(memory.absence["last_t"][i]) * 1_000_000
+        heard[i].findings.append(Finding(absence.LAYER, absence.CODE, at_us, at_us, 0.0, ended=True))
+
+
+def _scores(
+    memory: Memory, rows: _Stack, rest: Bools, wearers: Sequence[Wearer], offsets: Ints, heard: list[Heard]
+) -> None:
+    values = np.column_stack([rows.evidence[:, _TO_BASELINE], rows.steps])
+    every = np.ones(rows.who.size, dtype=bool)
+    told = _known(rows, every, baseline.update(memory.baseline, rows.who, rows.at_s, values, rest, offsets))
+    told += _forecast(memory.warning, rows, rest, wearers)
+    told += _by_hand(memory.home_vitals, rows, wearers)
+    for i, finding in told:
+        heard[i].findings.append(finding)
+
+
+def _forecast(held: Records, rows: _Stack, rest: Bools, wearers: Sequence[Wearer]) -> list[tuple[int, Finding]]:
+    still = rows.evidence.copy()
+    still[~rest, 0] = still[~rest, 2] = np.nan
+    still[~((still >= LOW[: len(EVIDENCE)]) & (still <= HIGH[: len(EVIDENCE)]))] = np.nan
+    said = np.any(~np.isnan(still), axis=1)
+    if not said.any():
+        return []
+    age = np.array([w.age_years for w in wearers], dtype=np.float64)
+    sex = np.array([w.sex for w in wearers], dtype=np.float64)
+    return _known(rows, said, warning.update(held, rows.who[said], rows.at_s[said], still[said], age, sex))
+
+
+def _known(rows: _Stack, said: Bools, told: list[tuple[int, Finding]]) -> list[tuple[int, Finding]]:
+    """A finding about a time is known when the row arrives that brings it to its end, in whatever upload."""
+    found = []
+    for i, finding in told:
+        closes = np.flatnonzero(said & (rows.who == i) & (rows.at_s * 1_000_000 >= finding.at_us))
+        if not closes.size:
+            found.append((i, finding))
+            continue
+        row = int(closes[0])
+        params = finding.params | {"row": int(rows.place[row])}
+        found.append((i, replace(finding, at_us=int(rows.front_s[row]) * 1_000_000, params=params)))
+    return found
+
+
+def _by_hand(held: Records, rows: _Stack, wearers: Sequence[Wearer]) -> list[tuple[int, Finding]]:
+    """Pressure, and the pulse measured with it; a pulse alone is sensed, not measured by hand."""
+    measured = np.flatnonzero(~np.isnan(rows.hand[:, 0]))
+    if not measured.size:
+        return []
+    told: list[tuple[int, Finding]] = []
+    for offset in sorted({w.utc_offset_s for w in wearers}):
+        mine = measured[[wearers[i].utc_offset_s == offset for i in rows.who[measured].tolist()]]
+        told += home_vitals.update(held, rows.who[mine], rows.at_s[mine], rows.hand[mine], offset)
+    return _known(rows, ~np.isnan(rows.hand[:, 0]), told)
+
+
+def listen(
+    memory: Memory,
+    batches: Sequence[Batch],
+    doubts: Sequence[npt.NDArray[np.uint8]],
+    settings: Sequence[PersonSettings],
+    wearers: Sequence[Wearer],
+    now_us: Ints,
+) -> list[Heard]:
+    """Let every layer hear one upload of each of a group of people.
+
+    Parameters
+    ----------
+    memory : Memory
+        Of n people; changed in place.
+    batches, settings, wearers : sequences of length n
+    doubts : sequence of uint8[rows, columns]
+        Quality of each field: 0 accepted, 1 doubtful, 2 rejected. Only accepted values teach or tell anything.
+    now_us : int64[n]
+        Receipt, microseconds UTC.
+
+    Returns
+    -------
+    list[Heard]
+        Findings by person, in order of layer.
+    """
+    heard = [Heard() for _ in batches]
+    offsets = np.array([w.utc_offset_s for w in wearers], dtype=np.int64)
+    _beats(memory.rhythm, batches, settings, heard, _waves(memory, batches, wearers, heard))
+    rows = _stack(memory, batches, doubts) if any(b.seq.size for b in batches) else None
+    _activity(memory, batches, rows, offsets, heard, now_us)
+    if rows is not None:
+        _scores(memory, rows, _rested(rows, memory), wearers, offsets, heard)
+    return heard
+
+
+def weigh(memory: Memory, heard: Sequence[Heard], until_us: Ints) -> None:
+    """Weigh each person's findings into decisions; `memory` changes in place.
+
+    `until_us` is the time of each person's newest data, microseconds UTC; 0 where they brought none. Hard limits are
+    told by the first layer itself and join here as evidence only.
+    """
+    told = fusion.fuse(memory.fusion, [one.findings for one in heard], [()] * len(heard), until_us)
+    for i, decisions in told.items():
+        heard[i].decisions += decisions
