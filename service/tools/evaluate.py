@@ -32,7 +32,9 @@ COLUMNS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of recordings")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
+    parser.add_argument(
+        "--set", action="extend", nargs="+", default=[], metavar="NAME", help="only these; may be repeated"
+    )
     parser.add_argument(
         "--mode", choices=("nested", "frozen"), required=True,
         help="nested: fitted and chosen on other subjects, fold by fold; frozen: the models in force, as they are",
