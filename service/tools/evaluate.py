@@ -125,8 +125,8 @@ def _present(chosen: dict[str, Evaluation | str], data: Path) -> tuple[list[str]
 
 
 def met(row: Row) -> bool | None:
-    """Whether a row reaches its goal; None without a goal, or where nothing could be measured."""
-    parsed = _GOAL.match(row.goal or "")
+    """Whether a row reaches its goal; None for a peer, without a goal, or where nothing could be measured."""
+    parsed = _GOAL.match(row.goal or "") if row.detector.startswith("ansim") else None
     if parsed is None or row.value is None or not math.isfinite(row.value):
         return None
     word, number, percent = parsed.groups()
@@ -140,6 +140,11 @@ def met(row: Row) -> bool | None:
     return row.value > limit if word == ">" else row.value < limit
 
 
+def _goal(row: Row) -> str | None:
+    """Goals are ours: a peer beside us is not held to them."""
+    return row.goal if row.detector.startswith("ansim") else None
+
+
 def as_dicts(results: Iterable[Result], mode: str) -> list[dict[str, Any]]:
     """Rows as the contract prints them; a set that failed leaves one row without a value."""
     printed = []
@@ -150,7 +155,7 @@ def as_dicts(results: Iterable[Result], mode: str) -> list[dict[str, Any]]:
             rows.append(lost)
         for row in rows:
             plain = dataclasses.asdict(row)
-            one = {key: _plain(plain[key]) for key in COLUMNS} | {"goal": row.goal, "met": met(row), "note": row.note}
+            one = {key: _plain(plain[key]) for key in COLUMNS} | {"goal": _goal(row), "met": met(row), "note": row.note}
             if result.seen and result.seen[0] and row.detector.startswith("ansim"):
                 told = f"seen: {result.seen[0]} of {result.seen[1]}"
                 one["note"] = told if row.note is None else f"{told}; {row.note}"
