@@ -1,8 +1,8 @@
 """SHA-256 of each shipped model; written by ``ansim fit``."""
 
 PINS: dict[str, str] = {
-    "absence": "61b6d4f80d707f344cc394b1fd8a30050def31f56f234c212390024f50450ed0",
-    "af": "721bea27f73377ea4491882d053c5fc4f8d0a152cf96611559116dd96666baed",
+    "absence": "30a8fc3c8e8f4231c3364c483a47923891411fda4f35ea3b6106a65b9cf35963",
+    "af": "d6adc97db601222a9e0b08b1ec468c70ff6ace70d7914788d70fe68e32ba0674",
     "alarm_truth": "550c783e2741945010b9ca18f3f4946c2842b83d2e9b36350e213588d1276431",
     "baseline": "aaa58479996488b63755c46c436e390583b2bd7f5d9dd0840e8a8bf286af582a",
     "early_warning": "61a3168bf78cd21cb69b3a81ea11f39d7ac26844fe153c82ff147003a0a6514e",

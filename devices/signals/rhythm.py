@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from devices.models import load
 from devices.signals.finding import Finding
-from devices.signals.rhythm_features import BEATS, FEATURES, log_odds
+from devices.signals.rhythm_features import BEATS, FEATURES, log_odds, mended
 from devices.signals.rhythm_walk import AFRESH, CARRIED, NEVER, Judged, Rhythm, Walk
 from devices.signals.rhythm_windows import EVERY, LONGEST_MS, Floats, Ints, Stretch, merge_double, stretch
 
@@ -25,13 +25,15 @@ LOW_BPM, HIGH_BPM = 40.0, 131.0
 """NEWS2 scores three points at <= 40 and >= 131 (Royal College of Physicians 2017)."""
 TOLERANCE_US = 2_000_000
 """A run that starts this far from the end of the last one still follows it (policy: device clocks, lost parts)."""
+STEADY = 0.12
+"""Eight beats that spread by no more than this share of their median need no further look (policy)."""
 _MOST_MS = 1e7
 
 _LANE = np.dtype(
     [("end_us", "<i8"), ("count", "<u4"), ("pending_ms", "<u2"), ("ring", "<u2", BEATS), ("walk", CARRIED)]
 )
 STATE = np.dtype([("lane", _LANE, 2)])
-"""What is carried for one patient: 320 bytes."""
+"""What is carried for one patient: 336 bytes."""
 Records = npt.NDArray[Any]
 
 
@@ -110,7 +112,8 @@ def update(
         found[used // 2] += walk.found
     lanes.records["walk"] = saved
     lanes.save(laid)
-    records["lane"].reshape(-1)[lanes.used] = lanes.records
+    # By two indices: the records may lie apart, and a flat view of them would be a copy.
+    records["lane"][lanes.patient, lanes.behind] = lanes.records
     return found
 
 
@@ -139,7 +142,8 @@ class _Lanes:
         beat_lane = lane[run]
         order = np.argsort(beat_lane, kind="stable")
         self.used = np.unique(beat_lane).tolist()
-        self.records = records["lane"].reshape(-1)[self.used]
+        self.patient, self.behind = [k // 2 for k in self.used], [k % 2 for k in self.used]
+        self.records = records["lane"][self.patient, self.behind]
         self.rr, self.at, self.broken = rr[order], at[order], broken[order]
         self.edges = np.searchsorted(beat_lane[order], np.append(self.used, 2 * records.size)).tolist()
         self._join()
@@ -227,6 +231,10 @@ def _judge(laid: Stretch, lanes: _Lanes, model: Rhythm) -> _Events:
     middle = (ordered[:, EVERY // 2 - 1] + ordered[:, EVERY // 2]) / 2
     spread = ordered[:, -1] - ordered[:, 0]
     took = eight.sum(axis=1)
+    steady = np.where((count[pick] > 0) & (spread <= STEADY * middle), 1, 0)
+    doubtful = np.flatnonzero((steady == 0) & ~long[pick])
+    if doubtful.size:
+        steady[doubtful] = mended(eight[doubtful], middle[doubtful])
     odds = np.full(pick.size, np.nan)
     mean = np.full(pick.size, np.nan)
     whole = np.flatnonzero(~long[pick] & (count[pick] >= BEATS))
@@ -236,6 +244,7 @@ def _judge(laid: Stretch, lanes: _Lanes, model: Rhythm) -> _Events:
         mean[whole] = windows.sum(axis=1) / BEATS
     columns: Sequence[Floats | Ints] = (
         lanes.at[pick], np.where(long[pick], 0, count[pick]), rr[pick], middle, spread, took, odds, mean, settled,
+        steady,
     )  # fmt: skip
     rows = [Judged(*values) for values in zip(*(c.tolist() for c in columns), strict=True)]
     return _Events(rows, np.searchsorted(pick, np.array(lanes.edges)).tolist())

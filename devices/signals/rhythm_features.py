@@ -31,6 +31,8 @@ FEATURES = (
 _FLOOR = 0.012
 """Added to relative steps before the logarithm, so that a sensor's resolution (4-20 ms) is no feature (policy)."""
 _EARLY, _PAUSE, _LEVEL = 0.88, 0.12, 0.12
+_NEAR = 0.12
+"""A beat this near the median, relative to it, is as usual; so much may two halves differ from a whole (policy)."""
 _LAGS = (1, 2, 3, 4)
 _CLIP = 3.0
 _TWIN = np.triu_indices(len(FEATURES))
@@ -95,6 +97,30 @@ def _paired(q: Floats) -> Floats:
     y[:, :-1][pair] = level[pair]
     y[:, 1:][pair] = level[pair]
     return y
+
+
+def mended(eight: Floats, middle: Floats) -> npt.NDArray[np.int64]:
+    """Whether a few beats are steady, or would be but for detections missed or added.
+
+    Parameters
+    ----------
+    eight : float64[n, beats]
+        ms.
+    middle : float64[n]
+        Their medians.
+
+    Returns
+    -------
+    int64[n]
+        1 where all are near the median; 2 where the others are twice the median (one missed) or pairs of short ones
+        that add up to it (one added); 0 where anything else is among them.
+    """
+    usual = middle[:, None]
+    near, short = np.abs(eight - usual) < _NEAR * usual, eight < (1 - _NEAR) * usual
+    twice = np.abs(eight - 2 * usual) < _NEAR * usual
+    split = short[:, 1:] & short[:, :-1] & (np.abs(eight[:, 1:] + eight[:, :-1] - usual) < _NEAR * usual)
+    explained = np.count_nonzero(twice, axis=1) + 2 * np.count_nonzero(split, axis=1)
+    return np.where(np.count_nonzero(near, axis=1) + explained == eight.shape[1], 1 + (explained > 0), 0)
 
 
 def _sampled(q: Floats) -> tuple[Floats, Floats]:

@@ -23,6 +23,7 @@ CARRIED = np.dtype(
         ("sum", "<i4"),
         ("seen", "<u4"),
         ("fibrillating", "<u4"),
+        ("rough", "<i4"),
         ("slow_us", "<i8"),
         ("fast_us", "<i8"),
         ("pause_us", "<i8"),
@@ -63,7 +64,10 @@ PAUSE_LLR, MISSED_LLR, DOUBTED_LLR, RATE_LLR = 2.0, 1.2, 0.5, 2.0
 """Weights of the findings that are no model's, nats (policy; fusion caps each layer)."""
 OVERLAP = 4.0
 """Windows share beats: each beat is in four, so that the sum overstates the evidence by as much."""
-_FINE = 256.0
+ROUGH, ROUGH_ARM = 0.05, 2.0
+"""Where more than this share of otherwise steady eights holds beats missed or added, evidence for fibrillation must
+reach so many times as far before it is told (policy: a noisy pulse sensor)."""
+_FINE, _WHOLE = 256.0, 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,8 @@ class Judged(NamedTuple):
     mean_ms: float
     settled: int
     """Unbroken beats before a long interval."""
+    mended: int
+    """1 if the eight beats are steady, 2 if they are but for beats missed or added, 0 if neither can be said."""
 
 
 class Walk:
@@ -136,6 +142,9 @@ class Walk:
         if row.beats == 8 and s["pause_ms"]:
             self._after_pause(row)
         self._rates(row)
+        if row.mended:
+            # A mean over about the last 64 eights of which something can be said; fibrillation says nothing.
+            s["rough"] += (_WHOLE * (row.mended - 1) - s["rough"]) >> 6
         if not math.isnan(row.odds):
             self._fibrillation(row)
 
@@ -151,6 +160,7 @@ class Walk:
 
     def _fibrillation(self, row: Judged) -> None:
         s, m = self.s, self.model
+        reach = ROUGH_ARM if s["rough"] > ROUGH * _WHOLE else 1.0
         if row.at_us - s["af_us"] > FORGET_US:
             # A sign that holds must be cleared by evidence, not by silence.
             s["sum"] = min(s["sum"], round(m.arm * _FINE)) if s["af"] else 0
@@ -159,13 +169,13 @@ class Walk:
             s["onset_us"] = row.at_us - round(16_000 * row.mean_ms)
             s["seen"] = s["fibrillating"] = 0
         add = min(max(row.odds - m.bias, -m.down), m.up)
-        s["sum"] = min(max(s["sum"] + round(add * _FINE), 0), round(m.most * _FINE))
+        s["sum"] = min(max(s["sum"] + round(add * _FINE), 0), round(reach * m.most * _FINE))
         s["seen"] += 1
         s["fibrillating"] += row.odds > 0
         if s["af"] and s["sum"] <= m.clear * _FINE:
             s["af"] = 0
             self._tell_fibrillation(row, ended=True)
-        elif not s["af"] and s["sum"] >= m.arm * _FINE:
+        elif not s["af"] and s["sum"] >= reach * m.arm * _FINE:
             s["af"] = 1
             self._tell_fibrillation(row, ended=False)
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from devices.signals.finding import Finding
-from service.detection.segments import running_max
+from service.detection.segments import chosen, running_max, starts
 from service.detection.warning_model import (
     CHANNELS,
     COMA_SCORE,
@@ -40,6 +40,9 @@ __all__ = ["CHANNELS", "COMA_SCORE", "STATE", "Score", "blank", "score", "update
 
 OWN_H = 336.0
 PRIOR_H = 24.0
+WARM_H = 24.0
+"""Until so many of a person's own hours are known nothing is told and learning is not slowed: a stranger's usual is
+not yet theirs, and the limits and NEWS2 watch meanwhile (policy)."""
 PRIOR_SD = 0.15
 """A person's own usual score: two weeks of memory; the population's counts as one day with this spread."""
 SUSPECT_RATE = 0.15
@@ -52,6 +55,7 @@ CLEAR_LLR = 0.9
 ARM_HOURS = 2
 """Arms at 3 nats in two hours that follow each other, clears at 0.3 of it."""
 FOLLOW_H = 6
+_FIRST_ROW = np.zeros(1, dtype=np.int64)
 HOME = np.array([70.0, 96, 16, 36.5, 132])
 """Population prior at home until a person's own is known: a quiet older adult (all 0 points of NEWS2)."""
 
@@ -134,7 +138,8 @@ def _judge(records: Records, age: Floats, sex: Floats) -> tuple[Floats, Floats, 
     rise = np.where(fresh, each - mean, 0.0)
     spread = FLOOR_SD**2 + np.where(fresh, var, 0.0).sum(axis=1)
     llr = SHIFT * (rise.sum(axis=1) - SHIFT / 2) / spread
-    high = llr >= ARM_LLR
+    warm = n.max(axis=1) >= WARM_H
+    high = warm & (llr >= ARM_LLR)
     follows = (records["streak"] > 0) & (records["hour"] - records["high_hour"] <= FOLLOW_H)
     streak = np.where(high, np.where(follows, np.minimum(records["streak"] + 1, 100), 1), 0)
     records["since"] = np.where(high & (streak == 1) & (records["held"] == 0), records["hour"], records["since"])
@@ -143,7 +148,7 @@ def _judge(records: Records, age: Floats, sex: Floats) -> tuple[Floats, Floats, 
     arms = (streak >= ARM_HOURS) & (records["held"] == 0)
     ends = (llr <= CLEAR_LLR) & (records["held"] == 1)
     records["held"] = np.where(arms, 1, np.where(ends, 0, records["held"]))
-    suspicion = np.where(llr > CLEAR_LLR, SUSPECT_RATE, 1.0)[:, None]
+    suspicion = np.where(warm & (llr > CLEAR_LLR), SUSPECT_RATE, 1.0)[:, None]
     rate = np.where(fresh, suspicion / np.minimum(n + 1, OWN_H), 0.0)
     step = each - records["own_mean"]
     own = records["own_mean"] + rate * step
@@ -183,15 +188,31 @@ def _told(records: Records, row: int, llr: float, rise: Floats, ended: bool) -> 
     return Finding("warning", "deterioration_likely", since * 1_000_000, at_s * 1_000_000, round(llr, 4), ended, params)
 
 
-def _arrivals(records: Records, who: Ints, at_s: Ints, values: Floats) -> tuple[Ints, Ints, Floats]:
-    """Rows that can still be counted: plausible, and of no hour that has closed."""
-    table = np.full((at_s.size, N), np.nan)
-    table[:, : values.shape[1]] = values
-    table[~((table >= LOW) & (table <= HIGH))] = np.nan
-    hour = at_s // HOUR_S
-    newest = running_max(np.maximum(hour, records["hour"][who]), who)
-    use = (hour == newest) & (hour > 0) & ~np.isnan(table).all(axis=1)
-    return who[use], at_s[use], table[use]
+def plausible(values: Floats) -> Bools:
+    """Rows that say anything of a living person: bool[n]."""
+    return _filled(values).any(axis=1)
+
+
+def _filled(values: Floats) -> Bools:
+    """Where a plausible value is."""
+    count = values.shape[1]
+    filled: Bools = (values >= LOW[:count]) & (values <= HIGH[:count])
+    return filled
+
+
+def _sums(filled: Bools, at_s: Ints, values: Floats, start: Ints) -> tuple[Ints, Ints, Ints]:
+    """Tenths, which are whole, readings and latest reading of each stretch of rows."""
+    total = np.add.reduceat(np.rint(np.where(filled, values, 0.0) * 10), start, axis=0).astype(np.int64)
+    count = np.add.reduceat(filled, start, axis=0, dtype=np.int64)
+    return total, count, np.maximum.reduceat(np.where(filled, at_s[:, None], 0), start, axis=0)
+
+
+def _add(group: Records, total: Ints, count: Ints, latest: Ints) -> None:
+    channels = total.shape[1]
+    group["sum"][:, :channels] += total
+    group["count"][:, :channels] += count
+    last = group["last_t"][:, :channels]
+    np.maximum(last, latest, out=last, casting="unsafe")
 
 
 def gather(records: Records, who: Ints, at_s: Ints, values: Floats) -> None:
@@ -230,47 +251,55 @@ def _walk(
     records: Records, who: Ints, at_s: Ints, values: Floats, people: tuple[Floats, Floats] | None
 ) -> list[tuple[int, Finding]]:
     told: list[tuple[int, Finding]] = []
-    who, at_s, table = _arrivals(records, who, at_s, values)
     if not who.size:
         return told
-    hour = at_s // HOUR_S
-    new = np.concatenate([[True], (who[1:] != who[:-1]) | (hour[1:] != hour[:-1])])
-    start = np.flatnonzero(new)
-    filled = ~np.isnan(table)
-    total = np.add.reduceat(np.where(filled, np.rint(table * 10), 0.0), start, axis=0).astype(np.int64)
-    count = np.add.reduceat(filled, start, axis=0, dtype=np.int64)
-    latest = np.maximum.reduceat(np.where(filled, at_s[:, None], 0), start, axis=0)
-    person, bucket_hour = who[start], hour[start]
-    first = np.flatnonzero(np.concatenate([[True], person[1:] != person[:-1]]))
-    rank = np.arange(start.size) - np.repeat(first, np.diff(np.append(first, start.size)))
+    hour, under_way, filled = at_s // HOUR_S, records["hour"][who], _filled(values)
+    if who[0] == who[-1] and hour[0] > 0 and not np.count_nonzero(hour != under_way):
+        # One person's hour under way, the most usual upload: nothing to sort out.
+        _add(records[chosen(who[:1])], *_sums(filled, at_s, values, _FIRST_ROW))
+        return told
+    # Rows that can still be counted: plausible, and of no hour that has closed.
+    said = filled.any(axis=1).nonzero()[0]
+    newest = running_max(np.maximum(hour, under_way)[said], who[said])
+    use = said[(hour[said] == newest) & (newest > 0)]
+    if not use.size:
+        return told
+    who, hour = who[use], hour[use]
+    start = starts(who * 2**32 + hour)
+    sums = _sums(filled[use], at_s[use], values[use], start)
+    person, begins = who[start], hour[start]
+    ahead = starts(person)
+    rank = np.arange(start.size) - np.repeat(ahead, np.diff(np.append(ahead, start.size)))
     for k in range(int(rank.max()) + 1):
-        of = np.flatnonzero(rank == k)
+        of = (rank == k).nonzero()[0]
         patients = person[of]
-        group = records[patients]
-        closing = np.flatnonzero((group["hour"] > 0) & (group["hour"] != bucket_hour[of]))
+        index = chosen(patients)
+        group = records[index]
+        closing = ((group["hour"] > 0) & (group["hour"] != begins[of])).nonzero()[0]
         if closing.size:
             told += _close(group, closing, patients, people)
-        group["hour"] = bucket_hour[of]
-        group["sum"] += total[of]
-        group["count"] += count[of]
-        group["last_t"] = np.maximum(group["last_t"], latest[of])
-        records[patients] = group
+        group["hour"] = begins[of]
+        _add(group, *(one[of] for one in sums))
+        if patients.size > 1:
+            records[index] = group
     return sorted(told, key=lambda pair: pair[0])
 
 
 def _close(
     group: Records, closing: Ints, patients: Ints, people: tuple[Floats, Floats] | None
 ) -> list[tuple[int, Finding]]:
-    done = group[closing]
+    index = chosen(closing)
+    done = group[index]
     fold(done)
     if people is None:
-        group[closing] = done
+        group[index] = done
         return []
     age, sex = people
     who = patients[closing]
     llr, rise, arms, ends = _judge(done, age[who], sex[who])
-    group[closing] = done
+    if closing.size > 1:
+        group[index] = done
     return [
         (int(who[i]), _told(done, i, float(llr[i]), rise[i], bool(ends[i])))
-        for i in np.flatnonzero(arms | ends).tolist()
+        for i in (arms | ends).nonzero()[0].tolist()
     ]

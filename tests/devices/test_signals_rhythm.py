@@ -10,7 +10,7 @@ import pytest
 
 from devices.models import load
 from devices.signals import rhythm
-from devices.signals.rhythm_features import FEATURES, Classifier, features, log_odds
+from devices.signals.rhythm_features import FEATURES, Classifier, features, log_odds, mended
 from devices.signals.rhythm_walk import Rhythm
 from devices.signals.rhythm_windows import merge_double
 
@@ -63,8 +63,9 @@ def test_steady_sinus_rhythm_with_breathing_says_nothing():
     assert feed(sinus(3000))[1] == []
 
 
-def test_bigeminy_is_not_taken_for_fibrillation():
-    pairs = np.tile([560.0, 1040.0], 300) + 6 * np.random.default_rng(2).standard_normal(600)
+@pytest.mark.parametrize("pair", [(560.0, 1040.0), (600.0, 1000.0), (700.0, 1100.0), (800.0, 1100.0)])
+def test_bigeminy_is_not_taken_for_fibrillation(pair):
+    pairs = np.tile(pair, 300) + 6 * np.random.default_rng(2).standard_normal(600)
     assert "atrial_fibrillation" not in [one.code for one in feed(pairs)[1]]
 
 
@@ -319,3 +320,39 @@ def test_an_unsteady_rhythm_before_a_long_interval_makes_it_no_pause():
 def test_an_unsteady_rhythm_after_a_long_interval_makes_it_no_pause():
     rough = np.tile([500.0, 1500.0, 900.0], 6)
     assert feed(np.concatenate([np.full(40, 1000.0), [3900.0], rough, np.full(40, 1000.0)]))[1] == []
+
+
+def test_beats_missed_and_added_are_told_from_irregular_ones():
+    eights = np.array([
+        [800.0, 810, 790, 800, 805, 795, 800, 800],
+        [800.0, 810, 790, 1600, 805, 795, 800, 800],
+        [800.0, 810, 300, 500, 805, 795, 800, 800],
+        [800.0, 500, 1100, 800, 805, 795, 800, 800],
+        [1000.0, 1000, 1000, 1000, 1000, 890, 210, 2500],
+        [610.0, 900, 480, 1010, 720, 560, 1240, 700],
+    ])  # fmt: skip
+    assert mended(eights, np.median(eights, axis=1)).tolist() == [1, 2, 2, 0, 0, 0]
+
+
+def lossy(rr, every=31):
+    """The same beats through a sensor that misses some."""
+    ends = np.cumsum(rr)
+    return np.diff(np.delete(ends, np.arange(5, ends.size, every)), prepend=0.0)
+
+
+def test_a_signal_that_loses_beats_needs_more_evidence_for_fibrillation():
+    quiet, rough = sinus(1200), lossy(sinus(1200))
+    assert feed(rough)[1] == []
+    share = feed(rough)[0]["lane"]["walk"]["rough"][0, 0] / 65_536
+    assert share > 0.1 and feed(quiet)[0]["lane"]["walk"]["rough"][0, 0] == 0
+    told_at = []
+    for before in (quiet, rough):
+        _, found = feed(np.concatenate([before, fibrillation(300)]))
+        assert told(found)[:1] == [("atrial_fibrillation", False)]
+        told_at.append(found[0].at_us - START - 1000 * int(before.sum()))
+    assert 10e6 < told_at[1] - told_at[0] < 60e6
+
+
+def test_fibrillation_itself_is_not_taken_for_a_signal_that_loses_beats():
+    records, _ = feed(fibrillation(20_000, mean=700.0))
+    assert records["lane"]["walk"]["rough"][0, 0] / 65_536 < 0.05

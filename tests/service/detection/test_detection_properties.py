@@ -72,7 +72,7 @@ def test_the_same_rows_in_other_uploads_give_identical_alarms(seed, rows, cuts, 
     edges = [0, *sorted({c for c in cuts if c < rows}), rows]
     pieces = [part(whole, a, b) for a, b in pairwise(edges)]
     one, many = feed([whole], person), feed(pieces, person)
-    assert one[0] == many[0]
+    assert sorted(one[0], key=str) == sorted(many[0], key=str)
     assert sorted(one[1]) == sorted(many[1])  # what fades does so unseen: it is told ended with the next upload
     np.testing.assert_array_equal(one[2], many[2])
 
@@ -83,7 +83,7 @@ def test_rows_posted_one_by_one_give_identical_alarms(seed):
     one = feed([whole], DEFAULT)
     many = feed([part(whole, i, i + 1) for i in range(300)], DEFAULT)
     assert one[0], "the walk should alarm"
-    assert one[0] == many[0]
+    assert sorted(one[0], key=str) == sorted(many[0], key=str)
     assert sorted(one[1]) == sorted(many[1])
 
 
