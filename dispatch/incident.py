@@ -32,9 +32,9 @@ UNSETTLED = frozenset({State.SUSPECTED, State.CHECKING, State.CONFIRMED})
 UNDER_WAY = frozenset({State.DISPATCHED, State.EN_ROUTE, State.ON_SCENE, State.AT_PATIENT, State.TRANSPORTING})
 SETTLING = frozenset({State.CANCELLED_BY_PATIENT, State.STOOD_DOWN})
 """Over, unless signs worsen or the person asks for help before it closes by itself."""
-SILENCE = frozenset({"device_silent", "device_never_reported"})
-OWN_FAULT = frozenset({"detection_failed", "record_unreadable"})
-"""Our own failures: the desk hears of them, the family is not rung."""
+SILENCE = frozenset({"device_silent", "device_never_reported", "area_silent"})
+OWN_FAULT = frozenset({"detection_failed", "record_unreadable", "area_silent"})
+"""Failures of ours or of a whole area: the desk hears of them, the family is not rung."""
 
 EDGES: dict[State, frozenset[State]] = {
     State.SUSPECTED: frozenset({State.CHECKING, State.CONFIRMED, State.STOOD_DOWN, State.CLOSED}),

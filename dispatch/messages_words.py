@@ -102,11 +102,11 @@ REASONS: dict[str, dict[str, Words]] = {
         ),
     },
     "device_silent": {
-        "ko": Words("기기 신호가 끊겼습니다", "기기 신호가 {age_s}째 없습니다", ("기준 {limit_s}",)),
+        "ko": Words("기기 신호가 끊겼습니다", "기기 신호가 {age_s}째 없습니다", ("{cause}", "기준 {limit_s}")),
         "en": Words(
             "The device has gone silent",
             "The device has been silent for {age_s}",
-            ("limit {limit_s}",),
+            ("{cause}", "limit {limit_s}"),
         ),
     },
     "device_never_reported": {

@@ -146,9 +146,12 @@ def incident(house: House, viewer: Viewer, incident_id: UUID) -> dict[str, Any]:
     )
     _require(may, viewer, "incident")
     looked(house, viewer, patient_id, "incident", incident_id)
-    return faces.incident(
+    face = faces.incident(
         house, incident_id, viewer.person_id, viewer.language, with_vitals=is_open
     )
+    for one in face["call_list"]:
+        looked(house, viewer, one["patient_id"], "call_list", incident_id)
+    return face
 
 
 def my_patients(house: House, viewer: Viewer) -> dict[str, Any]:

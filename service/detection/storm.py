@@ -20,7 +20,8 @@ LEAST_SHARE = 0.2
 SIGNIFICANCE = 1e-4
 """One false storm in ten thousand looks over all areas together (policy); the areas share it equally (Bonferroni)."""
 END_SHARE = 0.3
-"""A storm is over when its silent count fell to this part of what arms it (policy: hysteresis)."""
+"""A storm is over when its silent count fell to this part of what arms it, or to one (policy: hysteresis; whoever is
+silent alone is told by name)."""
 
 
 class Frailty(StrEnum):
@@ -112,7 +113,7 @@ def call_list(members: Sequence[Member]) -> tuple[str, ...]:
 def _holds(silent: int, devices: int, share: float, areas: int, open_now: bool) -> bool:
     if open_now:
         threshold = max(FEWEST, LEAST_SHARE * devices, share * devices)
-        return silent > END_SHARE * threshold
+        return silent > max(1.0, END_SHARE * threshold)
     if silent < FEWEST or silent < LEAST_SHARE * devices:
         return False
     return tail(silent, devices, share) <= SIGNIFICANCE / areas

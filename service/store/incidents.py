@@ -57,6 +57,14 @@ def end_conditions(tx: Tx, patient_id: UUID, codes: list[str], now: datetime) ->
     return done.rowcount
 
 
+def still_open(tx: Tx, codes: list[str], organisation_id: UUID | None = None) -> Sequence[Row[Any]]:
+    """Open conditions of these codes, of everybody or of one organisation's people."""
+    query = select(_CONDITION).where(_CONDITION.c.ended_at.is_(None), _CONDITION.c.code.in_(codes))
+    if organisation_id is not None:
+        query = query.where(_CONDITION.c.organisation_id == organisation_id)
+    return tx.conn.execute(query.order_by(_CONDITION.c.detected_at)).all()
+
+
 def lasting_conditions(tx: Tx, closed_before: datetime, most: int = 50) -> Sequence[Row[Any]]:
     """Open physiological conditions whose case was closed some time ago."""
     return tx.conn.execute(

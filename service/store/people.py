@@ -7,10 +7,26 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, delete, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Row,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 
 from service.store.database import Tx
 from service.store.tables import (
+    EPOCH,
+    MICROSECOND,
     Device,
     EnrolmentCode,
     Membership,
@@ -262,6 +278,60 @@ def note_silence(
         )
     )
     return done.rowcount == 1
+
+
+def put_off_silences(tx: Tx, heard_before: datetime, until: datetime) -> int:
+    """Judge later those that were last heard before we could not listen. Returns how many."""
+    done = tx.conn.execute(
+        update(_DEVICE)
+        .where(
+            _DEVICE.c.silence_due_at < until,
+            _DEVICE.c.revoked_at.is_(None),
+            or_(_DEVICE.c.last_received_at.is_(None), _DEVICE.c.last_received_at < heard_before),
+        )
+        .values(silence_due_at=until)
+    )
+    return done.rowcount
+
+
+def silence_by_district(tx: Tx, now: datetime, nearly: float) -> Sequence[Row[Any]]:
+    """By organisation and district: devices that have ever reported, and those quiet for that part of their limit."""
+    heard = type_coerce(_DEVICE.c.last_received_at, BigInteger)
+    now_us, part_us = (now - EPOCH) // MICROSECOND, round(nearly * 1_000_000)
+    lost = heard + cast(_DEVICE.c.silent_after_s, BigInteger) * part_us <= now_us
+    return tx.conn.execute(
+        select(
+            _DEVICE.c.organisation_id,
+            _DEVICE.c.district_code,
+            func.count().label("devices"),
+            func.sum(case((lost, 1), else_=0)).label("lost"),
+        )
+        .where(_DEVICE.c.revoked_at.is_(None), _DEVICE.c.last_received_at.is_not(None))
+        .group_by(_DEVICE.c.organisation_id, _DEVICE.c.district_code)
+    ).all()
+
+
+def reporting_devices(tx: Tx, organisation_id: UUID) -> Sequence[Row[Any]]:
+    """When each device of an organisation that has ever reported was last heard."""
+    names = ("patient_id", "district_code", "last_received_at", "silent_after_s")
+    known: list[Any] = [_DEVICE.c[name] for name in names]
+    return tx.conn.execute(
+        select(*known).where(
+            _DEVICE.c.organisation_id == organisation_id,
+            _DEVICE.c.revoked_at.is_(None),
+            _DEVICE.c.last_received_at.is_not(None),
+        )
+    ).all()
+
+
+def last_heard(tx: Tx, since: datetime) -> tuple[datetime | None, int]:
+    """When anything came from anybody, and how many devices were heard since then."""
+    row = tx.conn.execute(
+        select(func.max(_DEVICE.c.last_received_at).label("at"), func.count().label("devices")).where(
+            _DEVICE.c.last_received_at > since, _DEVICE.c.revoked_at.is_(None)
+        )
+    ).one()
+    return row.at, row.devices
 
 
 def add_session(tx: Tx, **values: Any) -> None:

@@ -104,6 +104,17 @@ def uploads_between(
     ).all()
 
 
+def last_uploads(tx: Tx, patient_id: UUID, device_id: UUID, since: datetime, most: int = 60) -> Sequence[Row[Any]]:
+    """The newest uploads of one device, in order of arrival."""
+    newest = tx.conn.execute(
+        select(_UPLOAD)
+        .where(_UPLOAD.c.patient_id == patient_id, _UPLOAD.c.device_id == device_id, _UPLOAD.c.received_at >= since)
+        .order_by(_UPLOAD.c.received_at.desc(), _UPLOAD.c.id.desc())
+        .limit(most)
+    ).all()
+    return newest[::-1]
+
+
 def detector_state(tx: Tx, patient_id: UUID) -> Row[Any] | None:
     return tx.conn.execute(select(_STATE).where(_STATE.c.patient_id == patient_id)).first()
 

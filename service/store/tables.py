@@ -199,7 +199,10 @@ class DetectorState(SQLModel, table=True):
 
 class AlarmConditionRow(SQLModel, table=True):
     __tablename__ = "alarm_condition"
-    __table_args__ = (Index("ix_alarm_condition_open", "patient_id", "ended_at"),)
+    __table_args__ = (
+        Index("ix_alarm_condition_open", "patient_id", "ended_at"),
+        Index("ix_alarm_condition_still", "ended_at", "code"),
+    )
     patient_id: UUID = _id(key=True)
     id: UUID = _id(key=True)
     organisation_id: UUID = _id()

@@ -21,7 +21,7 @@ from service.sealing import SealingError
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import cases, health, people, records, signs
+from service.workflows import cases, health, outages, people, records, signs
 from service.workflows.house import DESK, House, warn
 from service.workflows.words import WORDS, relation_text, say, unit_text
 
@@ -223,7 +223,7 @@ def incident(
         outbox = list(store.notifications_of(tx, [incident_id]))
         face = case_row(house, tx, row, outbox, viewer_id, language, now)
         face |= {"now": now, "cost": _cost(house, outbox), "external_reference": None, "times": {}}
-        face |= {"actions": [], "progress_states": [], "close_reasons": []}
+        face |= {"actions": [], "progress_states": [], "close_reasons": [], "call_list": []}
         _add_person(house, tx, face, row.patient_id, language)
         face["timeline"] = [
             {
@@ -245,6 +245,8 @@ def incident(
         except SealingError:
             return face
         face["contacts"] = _contacts(house, tx, case, outbox, language)
+        if any(r.condition.code == "area_silent" for r in case.reasons):
+            face["call_list"] = _call_list(house, tx, row.patient_id, language, now)
         face["times"] = case.times
         face["external_reference"] = case.external_reference
         face["actions"] = [action.value for action in allowed_actions(case)]
@@ -298,6 +300,26 @@ def _contacts(
                 "result_text": _result(last, language) if last else None,
                 "at": last.sent_at or last.created_at if last else None,
                 "going": case.acknowledged and case.owner_id == contact.person_id,
+            }
+        )
+    return found
+
+
+def _call_list(house: House, tx: Tx, patient_id: UUID, language: str, now: datetime) -> list[dict[str, Any]]:
+    """Whom to call while an area is silent: an open SOS first, then the frailest."""
+    found = []
+    for one in outages.call_list(house, tx, patient_id, now):
+        care = _care(house, people_store.patient(tx, one.patient_id))
+        profile = people.profiles(house, tx, [one.patient_id]).get(one.patient_id)
+        found.append(
+            {
+                "patient_id": one.patient_id,
+                "name": profile.name if profile else say("unnamed", language),
+                "age": now.year - care.birth_year if care.birth_year else None,
+                "phone": profile.phones[0] if profile and profile.phones else None,
+                "silent_s": one.silent_s,
+                "sos": one.sos,
+                "dementia": care.dementia,
             }
         )
     return found

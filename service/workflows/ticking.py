@@ -17,7 +17,7 @@ from service.store import incidents as store
 from service.store import people as people_store
 from service.store import readings as readings_store
 from service.store.database import Tx
-from service.workflows import cases, memory, people
+from service.workflows import cases, causes, memory, outages, people
 from service.workflows.house import House, log, warn, where
 
 STILL_TRUE_AFTER = {Priority.HIGH: timedelta(minutes=15), Priority.MEDIUM: timedelta(minutes=60)}
@@ -84,17 +84,23 @@ def check_silence(house: House) -> int:
     """Devices from which nothing came for too long, judged by our own clock."""
     now = house.clock()
     with house.database.read() as tx:
+        deaf = outages.deaf_until(tx, now)
         ahead = people_store.devices_heard_after(tx, now)
-        silent = people_store.silent_devices(tx, now)
+    if deaf is not None:
+        with house.database.write() as tx:
+            people_store.put_off_silences(tx, *deaf)
     for device in ahead:
         # Our own clock was set back: the wait starts again now, and is no longer than it should be.
         due = now + timedelta(seconds=device.silent_after_s)
         with house.database.write() as tx:
             people_store.device_heard(tx, device.patient_id, device.id, now, due)
+    outage = outages.watch(house, now, begin=deaf is None)
+    with house.database.read() as tx:
+        silent = people_store.silent_devices(tx, now)
     for device in silent:
 
         def work(tx: Tx, device: Row[Any] = device) -> None:
-            _note_silence(house, tx, device, now)
+            _note_silence(house, tx, device, outage, now)
 
         try:
             house.committer.run(work, key=device.patient_id)
@@ -103,7 +109,7 @@ def check_silence(house: House) -> int:
     return len(silent)
 
 
-def _note_silence(house: House, tx: Tx, device: Row[Any], now: datetime) -> None:
+def _note_silence(house: House, tx: Tx, device: Row[Any], outage: outages.Outages, now: datetime) -> None:
     patient = people_store.lock_patient(tx, device.patient_id)
     if patient is None:
         return
@@ -114,15 +120,18 @@ def _note_silence(house: House, tx: Tx, device: Row[Any], now: datetime) -> None
         limit_s=device.silent_after_s,
     )
     seen = device.last_received_at
+    waits = seen is not None and device.patient_id in outage.waiting
+    again = now + (outages.LOOK_AGAIN if waits else SILENCE_AGAIN)
     if not people_store.note_silence(
-        tx, device.patient_id, device.id, seen=seen, since=seen or device.enrolled_at, again=now + SILENCE_AGAIN
+        tx, device.patient_id, device.id, seen=seen, since=seen or device.enrolled_at, again=again
     ):
         return  # it reported while we were looking
     known = {row.code for row in store.open_conditions(tx, [device.patient_id])}
-    if condition is None or condition.code in known or _another_reports(tx, device, now):
+    if waits or condition is None or condition.code in known or _another_reports(tx, device, now):
         return
+    condition = causes.explained(house, tx, device, condition, now, area_silent=outage.over(device))
     cases.raise_conditions(house, tx, patient, [condition], now)
-    log("device_silent", device=device.id, code=condition.code)
+    log("device_silent", device=device.id, code=condition.code, cause=condition.params["cause"])
 
 
 def _another_reports(tx: Tx, device: Row[Any], now: datetime) -> bool:
@@ -140,8 +149,14 @@ def look_at_quiet(house: House) -> int:
     """People of whom nothing was heard for longer than they are ever quiet. Returns how many were looked at."""
     now = house.clock()
     with house.database.read() as tx:
-        quiet = readings_store.quiet_people(tx, now)
-    for patient_id in quiet:
+        deaf = outages.deaf_until(tx, now)
+        waiting = readings_store.quiet_people(tx, now)
+    if deaf is not None:
+        # What happened while we could not listen may still be on its way.
+        for patient_id in waiting:
+            _look_later(house, patient_id, deaf[1])
+        return 0
+    for patient_id in waiting:
 
         def work(tx: Tx, patient_id: UUID = patient_id) -> None:
             _look_at(house, tx, patient_id, now)
@@ -150,8 +165,8 @@ def look_at_quiet(house: House) -> int:
             house.committer.run(work, key=patient_id)
         except Exception as error:  # noqa: BLE001 - one person's broken record must not hide the others' silence
             warn("quiet_check_failed", patient=patient_id, why=type(error).__name__, where=where(error))
-            _look_later(house, patient_id, now)
-    return len(quiet)
+            _look_later(house, patient_id, now + cases.LOOK_AGAIN)
+    return len(waiting)
 
 
 def _look_at(house: House, tx: Tx, patient_id: UUID, now: datetime) -> None:
@@ -174,9 +189,9 @@ def _look_at(house: House, tx: Tx, patient_id: UUID, now: datetime) -> None:
         log("person_silent", patient=patient_id)
 
 
-def _look_later(house: House, patient_id: UUID, now: datetime) -> None:
+def _look_later(house: House, patient_id: UUID, until: datetime) -> None:
     with house.database.write() as tx:
-        readings_store.put_off_look(tx, patient_id, now + cases.LOOK_AGAIN)
+        readings_store.put_off_look(tx, patient_id, until)
 
 
 def raise_again(house: House) -> int:
@@ -213,4 +228,4 @@ def _raise_again(house: House, tx: Tx, row: Row[Any], now: datetime) -> None:
 def beat(house: House) -> None:
     """The jobs say that they live; ``/readyz`` and the boards look at it."""
     with house.database.write() as tx:
-        people_store.set_site(tx, "jobs_beat", "", house.clock())
+        outages.note_beat(tx, house.clock())

@@ -29,7 +29,7 @@ from service.loopback.server import _SilentHandler
 from service.store import incidents as incident_store
 from service.store import schema
 from service.store.database import Database
-from service.store.tables import Device, IncidentRow, Notification, table
+from service.store.tables import DetectorState, Device, IncidentRow, Notification, table
 from service.tools.wearable import Wearable
 from service.workflows import cases, people, readings, records, sending, ticking
 from service.workflows import devices as device_flow
@@ -41,6 +41,7 @@ STEP_S = 180.0
 """No tick is further off than this, so that what has no due time of its own is looked at too."""
 HUNG_S = 30.0
 _INCIDENT, _OUTBOX, _DEVICE = table(IncidentRow), table(Notification), table(Device)
+_STATE = table(DetectorState)
 
 
 class Stage:
@@ -188,6 +189,7 @@ class Stage:
             moved = ticking.run_due(self.house)
             moved += self._send()
             ticking.check_silence(self.house)
+            ticking.look_at_quiet(self.house)
             readings.sweep_undetected(self.house)
             ticking.raise_again(self.house)
             moved += self.clockwork.run_due()
@@ -243,6 +245,7 @@ class Stage:
             "step": select(func.min(_INCIDENT.c.next_step_at)),
             "outbox": select(func.min(_OUTBOX.c.due_at)).where(_OUTBOX.c.status == "pending"),
             "lease": select(func.min(_OUTBOX.c.lease_until)).where(_OUTBOX.c.status == "claimed"),
+            "look": select(func.min(_STATE.c.look_at)),
             "silence": select(func.min(_DEVICE.c.silence_due_at)).where(_DEVICE.c.revoked_at.is_(None)),
         }
         with self.house.database.read() as tx:

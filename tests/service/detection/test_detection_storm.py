@@ -63,10 +63,13 @@ def test_a_silent_site_is_told_once_and_not_district_by_district():
 
 def test_a_storm_ends_only_when_few_are_silent():
     since = NOW - timedelta(hours=1)
-    # Ten devices: armed by three, over at three tenths of that.
-    assert area_silence(town(c=1), NOW, open_since={"c": since})[0].since == since
-    assert area_silence(town(c=1), NOW) == []
-    assert area_silence(town(), NOW, open_since={"c": since}) == []
+    # Armed by three, it lasts with two and is over with one: somebody alone is no area.
+    assert area_silence(town(c=2), NOW, open_since={"c": since})[0].since == since
+    assert area_silence(town(c=2), NOW) == []
+    assert area_silence(town(c=1), NOW, open_since={"c": since}) == []
+    # Forty: armed by eight, over at three tenths of that.
+    large = [*town(), *district("k", 40, 3)], [*town(), *district("k", 40, 2)]
+    assert [len(area_silence(members, NOW, open_since={"k": since})) for members in large] == [1, 0]
 
 
 def test_a_real_sos_stands_above_the_frailest_and_the_frailest_above_the_rest():
