@@ -40,7 +40,7 @@ from dispatch.escalation_ladder import (
 from dispatch.escalation_people import acknowledge, claim, close, dispatch, note, progress, stand_down
 from dispatch.incident import SETTLING, Decision, Incident, Reason, State
 
-EVENTS = frozenset({"sos", "fall"})
+EVENTS = frozenset({"sos", "fall", "fall_suspected", "fall_still"})
 """Codes that happen rather than last: another one is a new cry, not the same sign still there."""
 
 WORSE_BY: dict[str, tuple[str, float]] = {

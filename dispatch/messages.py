@@ -12,7 +12,7 @@ from typing import Any
 from dispatch.alarm import AlarmCondition, Param, Priority
 from dispatch.codes import CloseReason, Log, Message, Role
 from dispatch.incident import LogEntry, State
-from dispatch.messages_signs import PLACES, SIGNS
+from dispatch.messages_signs import CAUSES, FINE, MEASURED_IN, MEASURES, MORE_VITALS, PLACES, SHORTLY, SIGNS
 from dispatch.messages_terms import (
     CLOSE_REASONS,
     DISBELIEFS,
@@ -29,6 +29,10 @@ from dispatch.notifier import CallStatus, Prompt
 
 LANGUAGES = ("ko", "en")
 REASONS = FIRST_REASONS | SIGNS
+NAMED = {"last_place": PLACES, "cause": CAUSES}
+"""Parameters that are worded by a table of their own; what it does not know is left unsaid."""
+SILENT_SINCE = frozenset({"person_silent"})
+"""Signs whose age is that of the silence: it began when they did."""
 
 UNITS_OF_TIME = (
     (86_400, {"ko": "{n}일", "en": "{n} day"}),
@@ -82,8 +86,12 @@ def duration_text(seconds: float, language: str) -> str:
 
 def vital_text(code: str, language: str) -> str:
     """A vital sign's name; a code without one stands for itself."""
-    names = VITALS.get(code)
+    names = VITALS.get(code) or MORE_VITALS.get(code)
     return code if names is None else names[spoken_language(language)]
+
+
+def _vital_named(code: str, language: str) -> str | None:
+    return vital_text(code, language) if code in VITALS or code in MORE_VITALS else None
 
 
 def _needs(template: str) -> set[str]:
@@ -103,27 +111,61 @@ def _value(name: str, value: Param, language: str) -> str | None:
         return None
     if value is True:
         return ""
-    if name == "last_place" and isinstance(value, str):
-        return PLACES.get(value, {"ko": value, "en": value})[language]
+    named = NAMED.get(name)
+    if named is not None and isinstance(value, str):
+        known = named.get(value)
+        return None if known is None else known[language]
     if isinstance(value, str):
-        return vital_text(value, language) if name in {"worst", "field", "other_field"} else value
+        return _vital_named(value, language) if name in {"worst", "field", "other_field"} else value
     if not math.isfinite(value):
         return None
     if name.endswith("_s"):
-        return duration_text(abs(value), language)
-    return f"{value:.1f}".rstrip("0").rstrip(".")
+        return duration_text(abs(value), language) if round(abs(value)) else None
+    return _plain(value, 1)
+
+
+def _plain(value: float, decimals: int) -> str:
+    text = f"{value:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _measured(condition: AlarmCondition, worded: Mapping[str, str], language: str) -> dict[str, str]:
+    """Value and usual value with the unit of what they measure; as many decimals as tell them apart."""
+    worst = condition.params.get("worst")
+    vital = MEASURED_IN.get(condition.code) or str(worst)
+    found = {name: condition.params.get(name) for name in ("value", "usual", "limit")}
+    known = {k: float(v) for k, v in found.items() if k in worded and isinstance(v, int | float)}
+    said: dict[str, str] = {}
+    if vital in MEASURES:
+        decimals = 1 if vital in FINE else 0
+        same = len({_plain(v, decimals) for v in known.values()}) < len(set(known.values()))
+        said = {name: _plain(v, 1 if same else decimals) for name, v in known.items()}
+        for name, called, units in (("measured", "value", MEASURES), ("usually", "usual", MEASURES | SHORTLY)):
+            if called in said:
+                said[name] = units[vital][language].format(n=said[called])
+    if "worst" in worded:
+        said["worst_at"] = " ".join([worded["worst"], *([said["measured"]] if "measured" in said else [])])
+    return said
 
 
 def _condition_values(condition: AlarmCondition, language: str, now: datetime) -> dict[str, str]:
     params = dict(condition.params)
     age = params.get("age_s")
     if isinstance(age, int | float) and not isinstance(age, bool):
-        params["age_s"] = age + max(0.0, (now - condition.detected_at).total_seconds())
+        params["age_s"] = max(age + max(0.0, (now - condition.detected_at).total_seconds()), 1.0)
+        if condition.code in SILENT_SINCE:
+            params["age_s"] = max((now - condition.started_at).total_seconds(), 1.0)
     late = params.get("late_s")
     if isinstance(late, int | float) and late <= 60:
         params["late_s"] = None
-    worded = {name: _value(name, value, language) for name, value in params.items()}
-    return {name: text for name, text in worded.items() if text is not None}
+    read = {name: _value(name, value, language) for name, value in params.items()}
+    worded = {name: text for name, text in read.items() if text is not None}
+    return worded | _measured(condition, worded, language)
+
+
+def sign_text(code: str, language: str) -> str:
+    """A sign in one sentence without figures."""
+    return REASONS.get(code, UNKNOWN_REASON)[spoken_language(language)].plain
 
 
 def reason_text(condition: AlarmCondition, language: str, now: datetime, *, spoken: bool = False) -> str:
@@ -136,7 +178,9 @@ def reason_text(condition: AlarmCondition, language: str, now: datetime, *, spok
     words = REASONS.get(condition.code, UNKNOWN_REASON)[language]
     sentence, clauses = _worded(words, _condition_values(condition, language, now))
     if spoken:
-        return f"{sentence}. {', '.join(clauses)}." if clauses else f"{sentence}."
+        more = ", ".join(clauses)
+        said = f"{sentence}. {more[0].upper()}{more[1:]}." if more else f"{sentence}."
+        return said.replace(" mmHg", "").replace(" °C", " degrees")
     return f"{sentence} ({', '.join(clauses)})" if clauses else sentence
 
 
@@ -325,6 +369,6 @@ def _log_value(name: str, value: Param, language: str, name_of: Callable[[str], 
     if name == "owner":
         return who_text(value, language, name_of)
     if name == "code":
-        return REASONS.get(value, UNKNOWN_REASON)[language].plain
+        return sign_text(value, language)
     found = next((table[value] for table in LOG_TERMS.get(name, ()) if value in table), None)
     return text if found is None else found[language]

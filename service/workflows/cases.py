@@ -211,7 +211,7 @@ def retire_number(house: House, tx: Tx, person_id: UUID, now: datetime) -> None:
 def _end_event_conditions(tx: Tx, patient_id: UUID, incident_id: UUID, now: datetime) -> None:
     # A press or a fall is over with its case; a vital sign ends only when it is back to normal.
     for row in store.open_conditions(tx, [patient_id]):
-        if row.incident_id == incident_id and row.code in {"sos", "fall"}:
+        if row.incident_id == incident_id and row.code in escalation.EVENTS:
             store.end_conditions(tx, patient_id, [row.code], now)
 
 
@@ -238,8 +238,10 @@ def raise_conditions(
             decision = escalation.join(case.incident, paging, now)
         incident = settle(house, tx, case, decision, now)
     for condition in conditions:
-        if known.get(condition.code) == condition.priority and condition.code not in {"sos", "fall"}:
-            continue
+        before = known.get(condition.code)
+        told = before is not None and Priority(before).rank >= condition.priority.rank
+        if told and condition.code not in escalation.EVENTS:
+            continue  # it stands already, no lower than this
         store.end_conditions(tx, patient.patient_id, [condition.code], now)
         _record(house, tx, patient, condition, incident)
         known[condition.code] = condition.priority

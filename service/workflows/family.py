@@ -10,16 +10,20 @@ from sqlalchemy import Row
 
 from dispatch import messages
 from dispatch.alarm import AlarmKind, Priority
+from service.detection import standing
+from service.detection.budget import GivenUp
 from service.sealing import SealingError
 from service.store import audit
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import cases, faces, people, records, signs
+from service.workflows import cases, faces, memory, people, readings, records, signs
 from service.workflows.house import DESK, House
 from service.workflows.words import say
 
 LAST_HOURS = timedelta(hours=6)
+LINES_KEPT = timedelta(days=30)
+LINES_MOST = 10
 
 
 def my_patients(house: House, patient_ids: list[UUID], language: str) -> dict[str, Any]:
@@ -37,7 +41,9 @@ def patient(house: House, patient_id: UUID, language: str) -> dict[str, Any]:
         face = _card(house, tx, patient_id, language, now)
         face["now"] = now
         face["series"] = faces.series(house, tx, patient_id, LAST_HOURS, language, now)
-        face["history"] = _history(house, tx, patient_id, language)
+        face["standing"] = _standing(house, tx, patient_id, language, now)
+        past = _history(house, tx, patient_id, language) + _lines_over(house, tx, patient_id, language, now)
+        face["history"] = sorted(past, key=lambda one: one["opened_at"], reverse=True)
         looks = audit.accesses(tx, patient_id, most=20)
         names = records.names_of(house, tx, {row.viewer_id for row in looks}, language)
     face["looked"] = [
@@ -70,7 +76,7 @@ def _card(house: House, tx: Tx, patient_id: UUID, language: str, now: datetime) 
             if c.kind is AlarmKind.TECHNICAL and c.code != seen.why
         ],
         "lines": [
-            messages.reason_text(c, language, now)
+            {"text": messages.reason_text(c, language, now), "since": c.started_at}
             for c in seen.conditions
             if c.kind is AlarmKind.PHYSIOLOGICAL and c.priority is Priority.LOW
         ],
@@ -79,9 +85,7 @@ def _card(house: House, tx: Tx, patient_id: UUID, language: str, now: datetime) 
     }
 
 
-def _incident_strip(
-    house: House, tx: Tx, row: Row[Any] | None, language: str, now: datetime
-) -> dict[str, Any] | None:
+def _incident_strip(house: House, tx: Tx, row: Row[Any] | None, language: str, now: datetime) -> dict[str, Any] | None:
     """For the family: what is happening, who was rung, who is going."""
     if row is None:
         return None
@@ -126,3 +130,56 @@ def _history(house: House, tx: Tx, patient_id: UUID, language: str) -> list[dict
             }
         )
     return found
+
+
+def _lines_over(house: House, tx: Tx, patient_id: UUID, language: str, now: datetime) -> list[dict[str, Any]]:
+    """Lines that ended by themselves lately; one that rose to a question is told with its case."""
+    rows = [r for r in store.conditions_of(tx, patient_id) if r.kind == AlarmKind.PHYSIOLOGICAL]
+    risen = {(r.code, r.detected_at) for r in rows if r.priority != Priority.LOW}
+    found = []
+    for row in rows:
+        over = row.ended_at is not None and now - row.ended_at < LINES_KEPT
+        if row.priority != Priority.LOW or not over or (row.code, row.ended_at) in risen:
+            continue
+        lasted = (row.ended_at - row.started_at).total_seconds()
+        found.append(
+            {
+                "opened_at": row.started_at,
+                "reason": messages.sign_text(row.code, language),
+                "lasted_text": messages.duration_text(lasted, language),
+            }
+        )
+    return found[:LINES_MOST]
+
+
+def _standing(house: House, tx: Tx, patient_id: UUID, language: str, now: datetime) -> dict[str, Any] | None:
+    """What is given up for fewer needless calls; None where nothing is."""
+    try:
+        _, state = memory.carried(house, tx, patient_id)
+    except SealingError:
+        return None  # the card says already that the record does not open
+    if state is None:
+        return None
+    held = standing.standing(state, memory.micros(now))
+    lifted = [
+        {"sign": messages.sign_text(one.code, language), "until": readings.moment(one.ends_us)} for one in held.lifts
+    ]
+    given_up = _given_up("ask", held.question) or _given_up("ring", held.ring)
+    if not lifted and given_up is None and held.learnt_days is None:
+        return None
+    return {
+        "learnt_days": held.learnt_days,
+        "learning_days": standing.LEARNING_DAYS,
+        "lifted": lifted,
+        "given_up": given_up,
+    }
+
+
+def _given_up(before: str, told: GivenUp) -> dict[str, Any] | None:
+    """A person's own threshold, as the page words it: before what, in how many of 100 signs, how often a month."""
+    risen = float(told.params["arm"] or 0) > float(told.params["usual_arm"] or 0)
+    if not risen:
+        return None
+    kept = "floor" if told.code == "at_floor" else "days"
+    percent = round(100 * float(told.params["share"] or 0))
+    return {"key": f"{before}_{kept}", "percent": percent, "month": float(told.params["asked_a_month"] or 0)}

@@ -337,7 +337,9 @@ def vitals_now(house: House, tx: Tx, patient: Row[Any], now: datetime) -> Vitals
     """How fresh the newest measured value is, and whether a high-priority sign is open."""
     rows = case_store.open_conditions(tx, [patient.patient_id])
     worse = any(
-        row.kind == AlarmKind.PHYSIOLOGICAL and row.priority == Priority.HIGH and row.code != "fall"
+        row.kind == AlarmKind.PHYSIOLOGICAL
+        and row.priority == Priority.HIGH
+        and row.code not in {"fall", "fall_suspected"}
         for row in rows
     )
     return Vitals(fresh_age_s=_measured_age_s(house, tx, patient, now), worse=worse)

@@ -19,7 +19,7 @@ from service.sealing import SealingError
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import cases, people, readings
+from service.workflows import cases, faces, people, readings
 from service.workflows.house import House, log, new_id, warn
 from service.workflows.sending import call_ended
 
@@ -257,7 +257,8 @@ def _who_and_why(
     except SealingError:
         address = ""
     reasons = [
-        messages.reason_text(r.condition, language, now, spoken=True) for r in case.incident.reasons[:3]
+        messages.reason_text(r.condition, language, r.ended_at or now, spoken=True)
+        for r in faces.top_reasons(case.incident)
     ]
     return {"patient_name": profile.name if profile else "", "reasons": reasons, "address": address}
 

@@ -9,11 +9,13 @@ from uuid import uuid4
 
 import pytest
 
-from dispatch import messages, messages_terms, messages_words
+from dispatch import messages, messages_signs, messages_terms, messages_words
 from dispatch.alarm import AlarmCondition, AlarmKind, Param, Priority
 from dispatch.codes import CloseReason, Disbelief, Log, Message, Outcome, Role, Why
 from dispatch.incident import LogEntry, State
 from dispatch.notifier import CallStatus, Prompt
+from service.detection.baseline import TOLD
+from service.detection.signs import SIGNS
 
 NOW = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
 CODES = {
@@ -69,6 +71,8 @@ def test_every_code_has_its_words(table, keys):
     "table",
     [
         messages_words.REASONS,
+        messages_signs.SIGNS,
+        messages_signs.MORE_VITALS,
         {"unknown": messages_words.UNKNOWN_REASON},
         messages_words.VITALS,
         messages_words.TEXTS,
@@ -92,7 +96,7 @@ def test_every_key_exists_in_korean_and_english(table):
         assert not re.search("[가-힣]", english), key
 
 
-@pytest.mark.parametrize("table", [messages_words.REASONS, messages_terms.LOGS])
+@pytest.mark.parametrize("table", [messages_words.REASONS, messages_signs.SIGNS, messages_terms.LOGS])
 def test_both_languages_use_the_same_values(table):
     for key, words in table.items():
         ko, en = words["ko"], words["en"]
@@ -260,3 +264,82 @@ def test_terms_read_in_both_languages():
     assert messages.role_text("desk", "ko") == "관제센터"
     assert messages.duration_text(7810, "en") == "2 hours 10 minutes"
     assert messages.vital_text("unheard_of", "ko") == "unheard_of"
+
+
+WEIGHED = sorted({*SIGNS, *TOLD.values()})
+EXAMPLES: dict[str, dict[str, Param]] = {
+    "pause": {"value": 4.23, "duration_s": 4.2},
+    "fall_still": {"still_s": 52, "peak_g": 3.1, "probability": 0.93},
+    "person_silent": {"limit_s": 20_000, "usual_s": 9_000, "last_place": "other", "did_not_return": True},
+    "deterioration_likely": {"worst": "systolic_mmhg", "value": 91.4, "usual": 128.0},
+    "blood_pressure_low": {"worst": "diastolic_mmhg", "value": 48.0, "usual": 71.5},
+    "news2_high": {"total": 8, "known": 5, "worst": "on_oxygen"},
+    "news2_medium": {"total": 5, "known": 5, "worst": "consciousness"},
+}
+ODD: dict[str, Param] = {
+    "worst": "from_the_future", "last_place": "none", "usual": float("nan"), "value": float("inf"), "duration_s": 0,
+}  # fmt: skip
+
+
+def sign(code: str, **params: Param) -> AlarmCondition:
+    given: dict[str, Param] = {"value": 92.34, "usual": 71.21, "duration_s": 172_800, "age_s": 240}
+    return condition(code, **(given | EXAMPLES.get(code, {}) | params))
+
+
+@pytest.mark.parametrize("code", WEIGHED)
+@pytest.mark.parametrize("language", messages.LANGUAGES)
+def test_every_sign_reads_aloud_with_and_without_its_values(code, language):
+    for told in (sign(code), condition(code), sign(code, **ODD), condition(code, age_s=0, value=None)):
+        for spoken in (False, True):
+            text = messages.reason_text(told, language, NOW, spoken=spoken)
+            assert messages_words.UNKNOWN_REASON[language].plain not in text
+            assert not re.search(r"[_{}<>]|nan|inf\b|None|\b0초|\b0 seconds|-\d", text), text
+            assert bool(re.search("[가-힣]", text)) == (language == "ko")
+            assert not re.search(r"\d\.\d\d", text), text
+
+
+@pytest.mark.parametrize("code", sorted(set(TOLD.values())))
+def test_a_drift_says_value_usual_value_duration_and_age(code):
+    text = messages.reason_text(sign(code), "en", NOW)
+    assert re.search(r"\(92(\.3)?( a minute|%| °C| mmHg| steps an hour), usually 71", text), text
+    assert text.endswith("for 2 days, measured 4 minutes ago)")
+
+
+def test_a_drift_reads_as_people_say_it():
+    told = sign("heart_rate_drift_up")
+    assert (
+        messages.reason_text(told, "ko", NOW, spoken=True)
+        == "쉴 때 심박수가 평소보다 높아졌습니다. 분당 92회, 평소 71회, 2일 동안 계속, 4분 전 측정."
+    )
+
+
+def test_numbers_that_would_read_alike_are_told_more_finely():
+    near = sign("breathing_drift_up", value=17.4, usual=16.6)
+    assert "분당 17.4회, 평소 16.6회" in messages.reason_text(near, "ko", NOW)
+    assert "분당 120회" in messages.reason_text(sign("tachycardia", value=120.0), "ko", NOW)
+
+
+def test_the_worst_reading_is_named_with_its_value_and_a_pressure_has_no_unit_aloud():
+    told = sign("deterioration_likely")
+    assert "가장 나쁜 항목: 수축기 혈압 91 mmHg, 평소 128 mmHg" in messages.reason_text(told, "ko", NOW)
+    assert "mmHg" not in messages.reason_text(told, "ko", NOW, spoken=True)
+    assert messages.reason_text(sign("blood_pressure_low"), "en", NOW).startswith("The diastolic pressure is low")
+
+
+def test_a_silence_is_told_by_how_long_it_lasts_whenever_it_was_noticed():
+    told = sign("person_silent", age_s=30)
+    later = NOW + timedelta(hours=9) - timedelta(minutes=5)
+    text = messages.reason_text(told, "ko", later)
+    assert text.startswith(
+        "집에서 9시간째 움직임이 없습니다 (평소 이 시간에는 2시간 30분 안에 움직임, 마지막 장소: 집 안"
+    )
+    assert "돌아온다고 한 때가 지남" in text
+    nowhere = sign("person_silent", last_place="none", did_not_return=False)
+    assert not re.search("장소|돌아온다고", messages.reason_text(nowhere, "ko", NOW))
+
+
+def test_a_pause_kept_from_earlier_tells_its_own_seconds_not_its_age():
+    told = sign("pause", duration_s=600)
+    assert messages.reason_text(told, "en", NOW) == (
+        "The heartbeat seems to have paused for 4.2 seconds (measured 4 minutes ago)"
+    )

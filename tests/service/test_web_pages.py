@@ -226,6 +226,7 @@ def card(say: dict[str, str], now: datetime = NOW, word: str = "well", **changes
         "vitals": vitals(stale),
         "technical": [],
         "lines": [],
+        "standing": None,
         "away_until": None,
         "incident": helping if word == "help" else None,
         "series": series(now, 360, 180 if stale else 0),
@@ -599,7 +600,42 @@ def test_a_day_of_return_that_cannot_be_is_answered_with_a_sentence(app: Flask, 
 
 def test_page_says_until_when_somebody_is_away_and_what_is_worth_knowing(app: Flask, gate: Gate) -> None:
     away = datetime(2026, 11, 25, 14, 59, tzinfo=UTC)
-    gate.cards = [card(SPEECHES["ko"], away_until=away, lines=["심방세동이 의심됩니다"])]
+    gate.cards = [card(SPEECHES["ko"], away_until=away, lines=[{"text": "심방세동이 의심됩니다", "since": NOW}])]
     text = as_(app, "family").get(f"/patients/{PATIENT}").text
     assert "11월 25일까지 집에 안 계세요" in text and "돌아오셨어요" in text
     assert "심방세동이 의심됩니다" in text
+
+
+def test_line_says_since_when_and_one_that_is_over_is_history(app: Flask, gate: Gate) -> None:
+    over = {"opened_at": NOW - timedelta(days=3), "reason": "호흡이 평소보다 빨라졌습니다", "lasted_text": "9시간"}
+    lines = [{"text": "심방세동이 의심됩니다", "since": NOW - timedelta(days=2)}]
+    gate.cards = [card(SPEECHES["ko"], lines=lines, history=[over])]
+    text = as_(app, "family").get(f"/patients/{PATIENT}").text
+    assert "11월 20일 21:04부터" in text
+    assert "9시간 동안 이어지다 지나갔습니다" in text
+
+
+def test_page_says_what_is_given_up_and_nothing_where_nothing_is(app: Flask, gate: Gate) -> None:
+    until = datetime(2026, 12, 2, 20, tzinfo=UTC)
+    lifted = [{"sign": "여러 측정값이 함께 나빠지고 있습니다", "until": until}]
+    given_up = {"key": "ask_days", "percent": 12, "month": 0.9}
+    said = {"learnt_days": 3, "learning_days": 14, "lifted": lifted, "given_up": given_up}
+    gate.cards = [card(SPEECHES["ko"], standing=said)]
+    text = as_(app, "family").get(f"/patients/{PATIENT}").text
+    assert "14일 가운데 3일" in text
+    assert "12월 3일까지는 더 뚜렷할 때만 전화해요" in text
+    assert "100번 가운데 12번쯤" in text
+    assert "도움 버튼, 넘어진 뒤 움직임이 없을 때" in text
+    gate.cards = [card(SPEECHES["ko"])]
+    assert "뚜렷할 때만" not in as_(app, "family").get(f"/patients/{PATIENT}").text
+
+
+@pytest.mark.parametrize("key", ["ask_days", "ask_floor", "ring_days", "ring_floor"])
+def test_each_way_of_giving_something_up_has_its_sentence(app: Flask, gate: Gate, key: str) -> None:
+    given_up = {"key": key, "percent": 0, "month": 2.5}
+    said = {"learnt_days": None, "learning_days": 14, "lifted": [], "given_up": given_up}
+    gate.cards = [card(SPEECHES["ko"], standing=said)]
+    text = as_(app, "family").get(f"/patients/{PATIENT}").text
+    assert ("2.5번쯤" in text) == key.endswith("floor")
+    assert ("가족께 전화" in text) == key.startswith("ring")
+    assert "100번 가운데" not in text and "care." not in text.split("<main")[1]
