@@ -9,7 +9,7 @@ import numpy as np
 
 from devices.signals.finding import Finding
 from dispatch.alarm import AlarmCondition, AlarmKind, Param, Priority
-from service.detection.budget import ARM_NATS, Tier, code_key
+from service.detection.budget import Tier, code_key
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -49,8 +49,17 @@ MOST_NATS = {"atrial_fibrillation": 2.75, "pause": 2.75, "tachycardia": 2.5, "br
 """Signs that count less than their layer could: fibrillation is no emergency unless it is fast, an interval without
 beats is far more often a lost signal, and rates from beats know nothing of rest or sleep, which the limits do (policy).
 """
+ALONE_NATS = 0.45
+"""Just below a line: told with whatever else speaks, not alone (policy)."""
 ASYSTOLE_S = 10.0
-"""An interval without beats from here on is a line at least, however doubtful (policy; the layer's own limit)."""
+"""An interval without beats from here on is weighed just below a line, however doubtful: beats cut out of a recording
+as noise look the same, in two of three recorded days (measured on rr24h; the layer's own limit)."""
+BORNE_OUT_NATS = 3.0
+"""A pause of which its layer is less sure is not told alone: a recorded day has dozens (policy)."""
+EXERTION_BPM = 131.0, 150.0
+"""A rate from beats between these is not told alone, since beats do not know of exertion: from 150 on a rhythm is
+likely to be the cause (Panchal 2020, AHA guidelines, adult tachycardia algorithm). Below the first only a limit that a
+clinician set can have told it, and that counts."""
 LAYER = {layer.name: i for i, layer in enumerate(LAYERS)}
 CAP_NATS, HOLD_S, HALF_S = (np.array([getattr(one, n) for one in LAYERS]) for n in ("cap_nats", "hold_s", "half_s"))
 
@@ -68,9 +77,12 @@ HARD: dict[str, Tier] = {
     "news2_high": Tier.RING,
 }
 """Signs that nothing learnt or set can silence (invariant 16)."""
-HARD_FROM_NATS = {"pause": 5.0}
+HARD_FROM_NATS = {"pause": 5.0, "asystole": 5.0, "ventricular_fibrillation": 5.0}
 """A pause is hard where its layer is sure of it, as beats alone are not: in day-long recordings they show a score of
-pauses a day, nearly all lost signal. Below it is weighed (policy)."""
+pauses a day, nearly all lost signal. An arrest is hard where its waveforms are rather true than not. Below it is
+weighed (policy)."""
+LEAST_NATS = {"asystole": 3.0, "ventricular_fibrillation": 3.0}
+"""What an arrest weighs however doubtful: a question to the person (policy)."""
 HARD_AS_FINDING = frozenset(HARD) - {"heart_rate_high", "heart_rate_low"}
 """The two rates are hard only at their hard limits, which the first layer tells as an active hard condition."""
 HARD_BIT = {code: 1 << i for i, code in enumerate(HARD)}
@@ -79,8 +91,8 @@ OTHER_BIT = 1 << 31
 SIGNS = (
     "atrial_fibrillation", "bradycardia", "tachycardia", "fall_suspected", "heart_rate_drift_up",
     "heart_rate_drift_down", "breathing_drift_up", "spo2_drift_down", "temperature_drift_up", "pressure_drift_up",
-    "pressure_drift_down", "deterioration_likely", "person_silent", "blood_pressure_high", "blood_pressure_low",
-    "pulse_high", "pulse_low", "news2_medium", *HARD,
+    "pressure_drift_down", "activity_drift_down", "deterioration_likely", "person_silent", "blood_pressure_high",
+    "blood_pressure_low", "pulse_high", "pulse_low", "news2_medium", *HARD,
 )  # fmt: skip
 """Signs by name, so that a picture kept from earlier can be worded; others are worded by their layer."""
 NAMES = {code_key(code): code for code in SIGNS}
@@ -186,11 +198,25 @@ def condition(decision: Decision, now_us: int) -> AlarmCondition | None:
 
 def weight(finding: Finding, layer: int) -> float:
     """Nats of a finding as its layer is believed; what is no number weighs nothing."""
-    most = min(float(CAP_NATS[layer]), MOST_NATS.get(finding.code, np.inf))
-    lasted = finding.params.get("value")
-    long = finding.code == "pause" and isinstance(lasted, (int, float)) and lasted >= ASYSTOLE_S
-    least = float(ARM_NATS[Tier.LINE]) if long else 0.0
+    most = min(float(CAP_NATS[layer]), MOST_NATS.get(finding.code, np.inf), _most_alone(finding))
+    least = LEAST_NATS.get(finding.code, 0.0)
+    if finding.code == "pause" and _value(finding) >= ASYSTOLE_S:
+        least = ALONE_NATS
     return float(np.clip(np.nan_to_num(finding.llr, nan=0.0, posinf=most, neginf=0.0), least, most))
+
+
+def _most_alone(finding: Finding) -> float:
+    """What keeps signs from beats below a line that recordings of healthy days are full of."""
+    if finding.code == "pause" and finding.llr < BORNE_OUT_NATS:
+        return ALONE_NATS
+    if finding.code == "tachycardia" and EXERTION_BPM[0] <= _value(finding) < EXERTION_BPM[1]:
+        return ALONE_NATS
+    return np.inf
+
+
+def _value(finding: Finding) -> float:
+    value = finding.params.get("value")
+    return float(value) if isinstance(value, (int, float)) else float("nan")
 
 
 def hard_bit(finding: Finding) -> int:

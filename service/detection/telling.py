@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 from devices.signals.finding import Finding
 from dispatch.alarm import AlarmCondition, AlarmKind, Param, Priority
-from service.detection.budget import Tier
+from service.detection.budget import ARM_NATS, Tier
 from service.detection.layers import Heard
-from service.detection.signs import HARD, PRIORITY, Decision, Reason
+from service.detection.signs import HARD, LAYER, PRIORITY, Decision, Reason, weight
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OWN_SENTENCE = frozenset({"limits", "other"})
@@ -32,7 +32,9 @@ def _params(given: dict[str, Param], now_us: int, at_us: int) -> dict[str, Param
     for name, value in given.items():
         if name in _KEPT and value is not None and value != "":
             found[_RENAMED.get(name, name)] = round(value, 2) if isinstance(value, float) else value
-    found.setdefault("age_s", max((now_us - at_us) // 1_000_000, 0))
+    measured = given.get("age_s")
+    older = measured if isinstance(measured, int | float) else 0
+    found["age_s"] = max(round(older + (now_us - at_us) / 1e6), 0)
     return found
 
 
@@ -83,7 +85,22 @@ def conditions(heard: Heard, now_us: int) -> tuple[list[tuple[int, AlarmConditio
             ended += [(decision.at_us, r.code) for r in decision.reasons if r.layer not in OWN_SENTENCE]
         if decision.opened:
             opened += [(decision.at_us, one) for one in _raised(decision, heard.findings, now_us)]
-    return opened, ended
+    return opened + _begun_again(heard.findings, opened, now_us), ended
+
+
+def _begun_again(
+    findings: Sequence[Finding], opened: Sequence[tuple[int, AlarmCondition]], now_us: int
+) -> list[tuple[int, AlarmCondition]]:
+    """A sign that is a line by itself is one whenever it begins, also while an older picture still stands."""
+    told = {(at // 1_000_000, one.code) for at, one in opened}
+    return [
+        (one.at_us, _condition(one.code, Tier.LINE, one.onset_us, one.at_us, one.params, now_us))
+        for one in findings
+        if not one.ended
+        and one.layer not in OWN_SENTENCE
+        and (one.at_us // 1_000_000, one.code) not in told
+        and weight(one, LAYER.get(one.layer, 0)) >= ARM_NATS[Tier.LINE]
+    ]
 
 
 def _raised(decision: Decision, findings: Sequence[Finding], now_us: int) -> list[AlarmCondition]:

@@ -14,7 +14,7 @@ from devices.signals.finding import Finding
 from dispatch.alarm import Priority
 from service.detection import budget, fusion
 from service.detection.budget import FLOOR_NATS, Cause, Tier
-from service.detection.signs import CAP_NATS, HALF_S, HARD, HOLD_S, LAYER, LAYERS, condition
+from service.detection.signs import CAP_NATS, HALF_S, HARD, HARD_FROM_NATS, HOLD_S, LAYER, LAYERS, condition
 
 T0 = 1_790_000_000 // 86_400 * 86_400 + 3600
 US = 1_000_000
@@ -72,15 +72,41 @@ def test_fibrillation_is_a_line_and_fast_fibrillation_asks() -> None:
     assert [d.level for d in person.post(sign("rhythm", 9.0, at=60, code="tachycardia"))] == [Tier.QUESTION]
 
 
-def test_a_pause_is_weighed_until_its_layer_is_sure_of_it_and_a_long_one_is_a_line_at_least() -> None:
-    short, long, borne_out, certain = (Person() for _ in range(4))
-    assert short.post(sign("rhythm", 0.5, code="pause", value=4.0)) == []
-    (line,) = long.post(sign("rhythm", 0.5, code="pause", value=12.0))
+def test_a_pause_is_weighed_until_its_layer_is_sure_of_it() -> None:
+    short, borne_out, certain = (Person() for _ in range(3))
+    assert short.post(sign("rhythm", 2.0, code="pause", value=4.0)) == []
     (weighed,) = borne_out.post(sign("rhythm", 4.0, code="pause", value=4.0))
     (ring,) = certain.post(sign("rhythm", 5.0, code="pause", value=4.0))
-    assert (line.level, line.hard) == (Tier.LINE, ())
     assert (weighed.level, weighed.hard) == (Tier.LINE, ())
     assert (ring.level, ring.hard) == (Tier.RING, ("pause",))
+
+
+@pytest.mark.parametrize("code", ["asystole", "ventricular_fibrillation"])
+def test_an_arrest_brings_help_where_it_is_rather_true_and_asks_the_person_however_doubtful(code: str) -> None:
+    (news,) = Person().post(sign("rhythm", 5.0, code=code))
+    assert (news.level, news.hard, news.grave) == (Tier.DISPATCH, (code,), True)
+    for nats in (4.9, 3.0, 0.0, -9.0):
+        (asked,) = Person().post(sign("rhythm", nats, code=code))
+        assert (asked.level, asked.hard) == (Tier.QUESTION, ())
+
+
+def test_a_long_pause_however_doubtful_is_a_line_as_soon_as_anything_else_speaks() -> None:
+    short, long = Person(), Person()
+    assert short.post(sign("rhythm", 0.1, code="pause", value=4.0)) == []
+    assert long.post(sign("rhythm", 0.1, code="pause", value=12.0)) == []
+    assert short.post(sign("warning", 0.6, at=60)) == []
+    (line,) = long.post(sign("warning", 0.6, at=60))
+    assert (line.level, {r.code for r in line.reasons}) == (Tier.LINE, {"pause", "warning_sign"})
+
+
+@pytest.mark.parametrize(
+    ("bpm", "alone"), [(112.0, True), (131.0, False), (149.0, False), (150.0, True), (190.0, True)]
+)
+def test_a_rate_from_beats_that_effort_explains_is_told_only_with_other_signs(bpm: float, alone: bool) -> None:
+    person = Person()
+    assert bool(person.post(sign("rhythm", 2.0, code="tachycardia", value=bpm))) == alone
+    person.post(sign("rhythm", 9.0, at=60, code="atrial_fibrillation"))
+    assert person.level == Tier.QUESTION
 
 
 @pytest.mark.parametrize("layer", [layer.name for layer in LAYERS])
@@ -193,7 +219,7 @@ def test_a_hard_sign_reaches_its_tier_whatever_its_weight_and_the_verdicts(code:
         budget.note(person.record["budget"], np.array([9.0]))
     for _ in range(9):
         fusion.false_alarm(person.record, [code, "fall_sign"], Cause.OTHER, (T0 - 60) * US)
-    (news,) = person.post(sign("rhythm", 5.0 if code == "pause" else 0.0, code=code))
+    (news,) = person.post(sign("rhythm", HARD_FROM_NATS.get(code, 0.0), code=code))
     assert news.level == HARD[code]
     assert news.hard == (code,)
     held = Person()
