@@ -349,7 +349,7 @@ def analyse(
             "states, batches and settings must be of one length, were "
             f"{len(states)}, {len(batches)}, {len(settings)}: give one of each a patient"
         )
-    received = np.broadcast_to(np.asarray(now_us, dtype=np.int64), len(states))
+    received = np.full(len(states), now_us, dtype=np.int64)
     people = list(wearers) if wearers is not None else [Wearer()] * len(states)
     records = state.decode(states)
     results = [Analysis(state=b"") for _ in batches]
@@ -365,8 +365,9 @@ def analyse(
         _tell(done, before, known, results, received)
         _explain(results, rows, doubt, code)
     first = state.encode(records)
-    for result, record in zip(results, records, strict=True):
-        result.active = codes(shown(set(np.flatnonzero(record["lane"]["latch"][0]).tolist())))
+    held = records["lane"]["latch"][:, 0]
+    for i in np.flatnonzero(np.any(held, axis=1)).tolist():
+        results[i].active = codes(shown(set(held[i].nonzero()[0].tolist())))
     above = _weigh(states, batches, settings, people, received, results)
     for result, data, more in zip(results, first, above, strict=True):
         result.state = data + more

@@ -15,10 +15,8 @@ import numpy.typing as npt
 
 from devices.models import Model, load
 from devices.signals.finding import Finding
+from service.detection.segments import Bools, Floats, Ints, chosen, running_max, starts
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 Records = npt.NDArray[Any]
 
 VITALS = ("heart_rate_bpm", "respiratory_rate_bpm", "spo2_pct", "temperature_c", "systolic_mmhg", "steps")
@@ -171,78 +169,78 @@ def update(
     if not who.size:
         return []
     model = model or shipped()
-    hour = at_s // 3600
-    open_hour = records["hour"].astype(np.int64)
-    # Running maximum within each patient: lifted so far apart that no other patient's hour reaches in.
-    lift = who * 2**32
-    top = np.maximum(np.maximum.accumulate(hour + lift) - lift, open_hour[who])
-    part = _parts(values, rest, hour == top)
-    if (top == open_hour[who]).all():
-        start = np.flatnonzero(np.diff(who, prepend=-1))
-        _add(records, who[start], *_segment_sums(part, at_s, start))
+    hour, under_way = at_s // 3600, records["hour"][who]
+    said, part = _parts(values, rest)
+    if not np.count_nonzero(hour != under_way):
+        start = starts(who)
+        _add(records, who[start], *_segment_sums(said, part, at_s, start))
         return []
-    key = lift + top
-    start = np.flatnonzero(np.diff(key, prepend=key[0] - 1))
+    top = np.maximum(running_max(hour, who), under_way)
+    said[hour < top] = False
+    start = starts(who * 2**32 + top)
     person, begins = who[start], top[start]
-    rank = np.arange(start.size) - np.maximum.accumulate(
-        np.where(np.diff(person, prepend=-1) != 0, np.arange(start.size), 0)
-    )
-    sums, counts, slots = _segment_sums(part, at_s, start)
+    ahead = starts(person)
+    rank = np.arange(start.size) - np.repeat(ahead, np.diff(ahead, append=start.size))
+    sums, counts, slots = _segment_sums(said, part, at_s, start)
     found: list[tuple[int, Finding]] = []
     for turn in range(int(rank.max()) + 1):
-        segment = np.flatnonzero(rank == turn)
+        segment = (rank == turn).nonzero()[0]
         p = person[segment]
         over = p[begins[segment] > records["hour"][p]]
         if over.size:
             found += _close(records, over, utc_offset_s, model)
-        records["hour"][p] = begins[segment]
+        records["hour"][chosen(p)] = begins[segment]
         _add(records, p, sums[segment], counts[segment], slots[segment])
     found.sort(key=lambda pair: (pair[0], pair[1].at_us))
     return found
 
 
-def _parts(values: Floats, rest: Bools, current: Bools) -> Floats:
-    """Values in whole parts of their unit, NaN where a row says nothing of use."""
+def _parts(values: Floats, rest: Bools) -> tuple[Bools, Floats]:
+    """Where a row says something of use, and values in whole parts of their unit."""
     part: Floats = np.rint(values * UNIT)
-    part[~rest, :STEPS] = np.nan
-    part[~current] = np.nan
-    part[np.abs(part) > 1e9] = np.nan
-    return part
+    said: Bools = np.abs(part) <= 1e9
+    if np.count_nonzero(rest) < rest.size:
+        said[~rest, :STEPS] = False
+    return said, part
 
 
-def _segment_sums(part: Floats, at_s: Ints, start: Ints) -> tuple[Ints, Ints, npt.NDArray[np.uint16]]:
-    said = ~np.isnan(part)
+def _segment_sums(said: Bools, part: Floats, at_s: Ints, start: Ints) -> tuple[Ints, Ints, npt.NDArray[np.uint16]]:
+    """Sums, which are whole, counts and slots of each segment."""
     slot = np.where(said[:, STEPS], 1 << (at_s % 3600 // 300), 0).astype(np.uint16)
     return (
-        np.add.reduceat(np.where(said, part, 0).astype(np.int64), start, axis=0),
+        np.add.reduceat(np.where(said, part, 0.0), start, axis=0).astype(np.int64),
         np.add.reduceat(said, start, axis=0, dtype=np.int64),
         np.bitwise_or.reduceat(slot, start),
     )
 
 
 def _add(records: Records, person: Ints, sums: Ints, counts: Ints, slots: npt.NDArray[np.uint16]) -> None:
-    records["sum"][person] += sums
-    records["count"][person] += counts
-    records["slots"][person] |= slots
+    one = chosen(person)
+    records["sum"][one] += sums
+    records["count"][one] += counts
+    records["slots"][one] |= slots
 
 
 def _close(records: Records, people: Ints, utc_offset_s: Ints, model: Parameters) -> list[tuple[int, Finding]]:
     """Judge the hour under way of these patients, and clear its sums."""
-    value, count = _means(records[people])
+    index = chosen(people)
+    value, count = _means(records[index])
     said = ~np.isnan(value).all(axis=1)
     for name in ("sum", "count", "slots"):
-        records[name][people] = 0
+        records[name][index] = 0
     people, value, count = people[said], value[said], count[said]
     if not people.size:
         return []
-    one = records[people]
+    index = chosen(people)
+    one = records[index]
     hour = one["hour"].astype(np.int64)
     fresh = one["begun"] == _NEVER
     one["begun"] = np.where(fresh, hour, one["begun"])
     local, body = _clocks(one, utc_offset_s[people], fresh)
     hod = (hour[:, None] * 3600 + 1800 + np.stack([local, body], axis=1)).astype(np.int64) // 3600 % 24
     found = _judge(one, people, value, count, hod, model)
-    records[people] = one
+    if people.size > 1:
+        records[index] = one
     return found
 
 

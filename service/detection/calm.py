@@ -6,7 +6,7 @@ together with what is carried. Anything else is left to `analysis`, which judges
 
 from __future__ import annotations
 
-import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,8 @@ from service.detection.limits import (
     People,
     PersonSettings,
 )
-from service.detection.segments import Floats, Ints
-from service.detection.state import EVIDENCE, GATED, NEVER, WINDOWED
+from service.detection.segments import Bools, Floats, Ints
+from service.detection.state import EVIDENCE, GATED, NEVER, RING, WINDOWED
 
 MOST_PEOPLE = 4
 """From so many people on, judging all rows in one sweep is the cheaper way (measured)."""
@@ -38,15 +38,42 @@ _KEEP = 1 - 1 / usual.MEMORY_MINUTES
 _FIRST_S, _LAST_S = 1, 4_102_444_800
 
 
+_FIRST_ROW = np.zeros(1, dtype=np.int64)
+_COLUMNS = np.arange(len(COLUMNS))
+_RING_STARTS = np.arange(WINDOWED) * RING
+
+
 class _Column:
-    """The values of one gated vital in an upload, with the one before them."""
+    """The values of one gated vital in an upload, with the one before them.
 
-    __slots__ = ("at", "seen_t", "seen_v", "t", "v")
+    `at` says in which rows they are, None where in all of them; `low` and `high` bound them.
+    """
 
-    def __init__(self, t: Ints, v: Floats, seen_t: int, seen_v: float) -> None:
-        at = np.flatnonzero(~np.isnan(v))
-        self.at, self.t, self.v = (at, t, v) if at.size == v.size else (at, t[at], v[at])
-        self.seen_t, self.seen_v = seen_t, seen_v
+    __slots__ = ("at", "high", "low", "seen_t", "seen_v", "t", "v")
+
+    def __init__(self, t: Ints, v: Floats, bounds: tuple[float, float], seen: tuple[int, float]) -> None:
+        given = v == v
+        self.at = None if np.count_nonzero(given) == v.size else given.nonzero()[0]
+        self.t: Ints = t if self.at is None else t[self.at]
+        self.v: Floats = v if self.at is None else v[self.at]
+        self.low, self.high = bounds
+        self.seen_t, self.seen_v = seen
+
+
+class _Evidence:
+    """The values of one of EVIDENCE: those of its column, the windowed ones as the rings hold them."""
+
+    __slots__ = ("at", "high", "low", "t", "v")
+
+    def __init__(self, column: _Column, kind: int) -> None:
+        self.at, self.t, self.v, self.low, self.high = column.at, column.t, column.v, column.low, column.high
+        if kind < WINDOWED:
+            self.v = column.v.astype(np.float32).astype(np.float64)
+            self.low, self.high = float(np.float32(column.low)), float(np.float32(column.high))
+
+    def of(self, rows: Bools) -> Bools:
+        """What is said of all rows, of those that bring a value."""
+        return rows if self.at is None else rows[self.at]
 
 
 def take(record: Any, batch: Batch, settings: PersonSettings) -> bool:
@@ -61,11 +88,11 @@ def take(record: Any, batch: Batch, settings: PersonSettings) -> bool:
     settings : PersonSettings
     """
     lane = record["lane"][0]
-    if settings.spo2_scale != 1 or lane["worn"] == 0 or lane["latch"].any():
+    if settings.spo2_scale != 1 or lane["worn"] == 0 or np.count_nonzero(lane["latch"]):
         return False
-    if lane["steps_t"] > lane["front"] or (lane["seen_v"][:2] >= quality.RAISED_BPM).any():
+    if lane["steps_t"] > lane["front"] or np.count_nonzero(lane["seen_v"][:2] >= quality.RAISED_BPM):
         return False  # recovering from effort
-    time = np.clip(batch.at_us // 1_000_000, _FIRST_S, _LAST_S)
+    time = np.minimum(np.maximum(batch.at_us // 1_000_000, _FIRST_S), _LAST_S)
     values = batch.values
     if not _in_order(time, int(lane["front"])) or not _quiet_device(values):
         return False
@@ -78,36 +105,40 @@ def take(record: Any, batch: Batch, settings: PersonSettings) -> bool:
         return False
     evidence = _evidence(columns)
     ring_t = lane["ring_t"]
-    if not (ring_t[:, 1:] >= ring_t[:, :-1]).all() or not _harmless(evidence, lane, settings):
+    if np.count_nonzero(ring_t[:, 1:] < ring_t[:, :-1]) or not _harmless(evidence, lane, settings):
         return False
     rest = time - stepped_t >= REST_S
     _carry(record, lane, time, values, columns, int(stepped_t[-1]))
     _sample(lane, time, evidence, rest)
-    _learn(record, time, evidence, rest, settings)
+    _learn(record, time, evidence, rest)
     _latest(record, time, values)
     return True
 
 
 def _in_order(time: Ints, front: int) -> bool:
-    return bool(time[0] >= front and (time[1:] >= time[:-1]).all())
+    return bool(time[0] >= front) and not np.count_nonzero(time[1:] < time[:-1])
 
 
 def _quiet_device(values: Floats) -> bool:
-    device = values[:, [_WORN, _BATTERY]]
-    return not (device[:, 0] == 0).any() and not (device[:, 1] <= BATTERY_LOW_PCT).any()
+    return not (np.count_nonzero(values[:, _WORN] == 0) or np.count_nonzero(values[:, _BATTERY] <= BATTERY_LOW_PCT))
 
 
 def _columns(time: Ints, values: Floats, lane: Any) -> dict[int, _Column] | None:
-    gated = values[:, _LEVELS]
-    given = np.flatnonzero(~np.isnan(gated).all(axis=0)).tolist()
+    gated = values.take(_LEVELS, axis=1)
+    lows = np.fmin.reduceat(gated, _FIRST_ROW, axis=0)[0].tolist()
+    highs = np.fmax.reduceat(gated, _FIRST_ROW, axis=0)[0].tolist()
     seen_t, seen_v = lane["seen_t"].tolist(), lane["seen_v"].tolist()
-    columns = {i: _Column(time, gated[:, i], seen_t[i], seen_v[i]) for i in given}
+    columns = {
+        i: _Column(time, gated[:, i], (lows[i], highs[i]), (seen_t[i], seen_v[i]))
+        for i in range(len(GATED))
+        if lows[i] == lows[i]
+    }
     if 0 in columns and 1 in columns:
         # Two rates: calm only where every row brings both and they agree.
         heart, pulse = columns[0], columns[1]
-        if heart.v.size != time.size or pulse.v.size != time.size:
+        if heart.at is not None or pulse.at is not None:
             return None
-        if (np.abs(heart.v - pulse.v) > quality.DISAGREE_BPM).any():
+        if np.count_nonzero(np.abs(heart.v - pulse.v) > quality.DISAGREE_BPM):
             return None
     elif 0 in columns or 1 in columns:
         other = seen_t[1 if 0 in columns else 0]
@@ -118,16 +149,17 @@ def _columns(time: Ints, values: Floats, lane: Any) -> dict[int, _Column] | None
 
 def _plain(columns: dict[int, _Column], lane: Any) -> bool:
     """Whether the gate would accept every value; flat lines and runs of contradictions are followed in `_carry`."""
-    if lane["run_bad"].any():
+    if np.count_nonzero(lane["run_bad"]):
         return False
     for i, column in columns.items():
         v, t = column.v, column.t
-        if not v.min() > 0:
+        if not column.low > 0:
             return False
-        step, apart = np.abs(v[1:] - v[:-1]), t[1:] - t[:-1]
-        near = apart <= quality.RATE_WITHIN_S
-        if (step > _BASE[i]).any() and ((step > _BASE[i] + _PER_S[i] * apart) & near).any():
-            return False
+        if column.high - column.low > _BASE[i]:
+            step, apart = np.abs(v[1:] - v[:-1]), t[1:] - t[:-1]
+            near = apart <= quality.RATE_WITHIN_S
+            if np.count_nonzero((step > _BASE[i] + _PER_S[i] * apart) & near):
+                return False
         apart_0 = int(t[0]) - column.seen_t
         jumped = abs(float(v[0]) - column.seen_v) > _BASE[i] + _PER_S[i] * apart_0
         if jumped and 0 <= apart_0 <= quality.RATE_WITHIN_S and column.seen_v > 0:
@@ -142,7 +174,7 @@ def _steps(time: Ints, steps: Floats, lane: Any) -> tuple[Ints, bool]:
     """When a step was last counted at each row, and whether anyone walked so that optical values are in doubt."""
     stepped = steps > 0
     carried = int(lane["steps_t"])
-    if not stepped.any():
+    if not np.count_nonzero(stepped):
         return np.full(time.size, carried), False
     before = np.concatenate([lane["row_t"][None], time[:-1]])
     apart = time - before
@@ -150,37 +182,46 @@ def _steps(time: Ints, steps: Floats, lane: Any) -> tuple[Ints, bool]:
         (apart > 0) & (apart <= quality.FLAT_GAP_S) & (steps * 60 >= quality.WALKING_PER_MIN * np.maximum(apart, 1))
     )
     stepped_t = np.maximum.accumulate(np.where(stepped, time, NEVER))
-    return np.where(stepped_t == NEVER, carried, stepped_t), bool(walking.any())
+    return np.where(stepped_t == NEVER, carried, stepped_t), bool(np.count_nonzero(walking))
 
 
-def _evidence(columns: dict[int, _Column]) -> dict[int, tuple[Ints, Ints, Floats]]:
-    """Rows, times and values of each of EVIDENCE that the upload brings."""
-    found = {}
+def _evidence(columns: dict[int, _Column]) -> dict[int, _Evidence]:
+    """What the upload brings of each of EVIDENCE."""
+    found: dict[int, _Evidence] = {}
     for i, column in columns.items():
         kind = max(i - 1, 0)
         if kind not in found:  # heart rate before pulse
-            v = column.v.astype(np.float32).astype(np.float64) if kind < WINDOWED else column.v
-            found[kind] = (column.at, column.t, v)
+            found[kind] = _Evidence(column, kind)
     return found
 
 
-def _harmless(evidence: dict[int, tuple[Ints, Ints, Floats]], lane: Any, settings: PersonSettings) -> bool:
-    """Whether no limit and no NEWS2 total can be met by these values, the windows behind them or what is carried."""
-    low = np.fmin(lane["news_v"], lane["lone_v"])
-    high = np.fmax(lane["news_v"], lane["lone_v"])
-    low[:WINDOWED] = np.fmin(low[:WINDOWED], np.fmin.reduce(lane["ring_v"], axis=1))
-    high[:WINDOWED] = np.fmax(high[:WINDOWED], np.fmax.reduce(lane["ring_v"], axis=1))
-    lows, highs = low.tolist(), high.tolist()
-    points = 2 * bool(settings.on_oxygen)
+@lru_cache(maxsize=4096)
+def _limits(settings: PersonSettings) -> tuple[float, float, float]:
+    """The person's limits: heart rate high and low, SpO2 low."""
     people = People.of([settings])
-    rate_high, rate_low, spo2_low = float(people.rate_high[0]), float(people.rate_low[0]), float(people.spo2_low[0])
+    return float(people.rate_high[0]), float(people.rate_low[0]), float(people.spo2_low[0])
+
+
+def _carried_bounds(lane: Any) -> tuple[list[float], list[float]]:
+    """Least and highest of what is carried of each of EVIDENCE, NaN where nothing is."""
+    news, lone, rings = lane["news_v"], lane["lone_v"], lane["ring_v"].ravel()
+    low, high = np.fmin(news, lone), np.fmax(news, lone)
+    np.fmin(low[:WINDOWED], np.fmin.reduceat(rings, _RING_STARTS), out=low[:WINDOWED])
+    np.fmax(high[:WINDOWED], np.fmax.reduceat(rings, _RING_STARTS), out=high[:WINDOWED])
+    return low.tolist(), high.tolist()
+
+
+def _harmless(evidence: dict[int, _Evidence], lane: Any, settings: PersonSettings) -> bool:
+    """Whether no limit and no NEWS2 total can be met by these values, the windows behind them or what is carried."""
+    lows, highs = _carried_bounds(lane)
+    points = 2 * bool(settings.on_oxygen)
+    rate_high, rate_low, spo2_low = _limits(settings)
     for kind in range(len(EVIDENCE)):
         a, b = lows[kind], highs[kind]
         if kind in evidence:
-            v = evidence[kind][2]
-            a = min(float(v.min()), a) if not math.isnan(a) else float(v.min())
-            b = max(float(v.max()), b) if not math.isnan(b) else float(v.max())
-        if math.isnan(a):
+            # What is carried comes second: a NaN there is passed over.
+            a, b = min(evidence[kind].low, a), max(evidence[kind].high, b)
+        if a != a:
             continue
         if a < _ONE_POINT[kind][0] or b > _ONE_POINT[kind][1]:
             return False
@@ -195,7 +236,7 @@ def _harmless(evidence: dict[int, tuple[Ints, Ints, Floats]], lane: Any, setting
 def _carry(record: Any, lane: Any, time: Ints, values: Floats, columns: dict[int, _Column], stepped_t: int) -> None:
     lane["front"] = lane["row_t"] = time[-1]
     lane["steps_t"] = stepped_t
-    said = np.flatnonzero(~np.isnan(values[:, _WORN]))
+    said = (~np.isnan(values[:, _WORN])).nonzero()[0]
     if said.size:
         lane["worn"], lane["worn_t"] = values[said[-1], _WORN], time[said[-1]]
     for i, column in columns.items():
@@ -216,7 +257,7 @@ def _carry_run(lane: Any, i: int, began: int, count: int) -> None:
 
 def _carry_flat(lane: Any, i: int, column: _Column) -> None:
     v, t = column.v, column.t
-    changed = np.flatnonzero((v[1:] != v[:-1]) | (t[1:] - t[:-1] > quality.FLAT_GAP_S))
+    changed = ((v[1:] != v[:-1]) | (t[1:] - t[:-1] > quality.FLAT_GAP_S)).nonzero()[0]
     if changed.size:
         start = int(changed[-1]) + 1
         lane["flat_t"][i], lane["flat_n"][i] = t[start], v.size - start
@@ -226,26 +267,40 @@ def _carry_flat(lane: Any, i: int, column: _Column) -> None:
         lane["flat_t"][i], lane["flat_n"][i] = t[0], v.size
 
 
-def _sample(lane: Any, time: Ints, evidence: dict[int, tuple[Ints, Ints, Floats]], rest: Any) -> None:
+def _first_of_each(part: Ints, before: int) -> Ints:
+    """Rows that begin a cell or a minute other than the one before."""
+    new = np.empty(part.size, dtype=bool)
+    new[0] = int(part[0]) != before
+    np.not_equal(part[1:], part[:-1], out=new[1:])
+    return new.nonzero()[0]
+
+
+def _sample(lane: Any, time: Ints, evidence: dict[int, _Evidence], rest: Bools) -> None:
     """Thin into the rings, and keep the medians and lone values that NEWS2 remembers."""
-    for kind, (rows, t, v) in evidence.items():
+    every = time // samples.CELL_S
+    times, values = lane["ring_t"], lane["ring_v"]
+    for kind, said in evidence.items():
         if kind >= WINDOWED:
-            lane["news_v"][kind], lane["news_t"][kind] = v[-1], t[-1]
+            lane["news_v"][kind], lane["news_t"][kind] = said.v[-1], said.t[-1]
             continue
-        cell = t // samples.CELL_S
-        new = np.empty(t.size, dtype=bool)
-        new[1:] = cell[1:] != cell[:-1]
-        ring_t, ring_v = lane["ring_t"][kind].tolist(), lane["ring_v"][kind].tolist()
-        new[0] = int(cell[0]) != max(ring_t) // samples.CELL_S
-        kept = np.flatnonzero(new)
+        ring_t = times[kind].tolist()
+        kept = _first_of_each(every if said.at is None else every[said.at], ring_t[-1] // samples.CELL_S)
         if not kept.size:
             continue
-        still = [True] * kept.size if kind == 1 else rest[rows[kept]].tolist()
-        size = len(ring_t)
-        ring_t += t[kept].tolist()
-        ring_v += v[kept].tolist()
-        _remember(lane, kind, ring_t, ring_v, still, size)
-        lane["ring_t"][kind], lane["ring_v"][kind] = ring_t[-size:], ring_v[-size:]
+        still = [True] * kept.size if kind == 1 else said.of(rest)[kept].tolist()
+        fresh_t, fresh_v = said.t[kept], said.v[kept]
+        ring_v = values[kind].tolist() + fresh_v.tolist()
+        ring_t += fresh_t.tolist()
+        _remember(lane, kind, ring_t, ring_v, still, RING)
+        _push(times[kind], fresh_t)
+        _push(values[kind], fresh_v)
+
+
+def _push(ring: Any, fresh: Any) -> None:
+    """Put new samples behind the ones that stay."""
+    count = min(fresh.size, RING)
+    ring[: RING - count] = ring[count:].copy()
+    ring[RING - count :] = fresh[fresh.size - count :]
 
 
 def _remember(lane: Any, kind: int, ring_t: list[int], ring_v: list[float], still: list[bool], size: int) -> None:
@@ -280,21 +335,21 @@ def _median(t: list[int], v: list[float]) -> float | None:
     return (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
 
 
-def _learn(
-    record: Any, time: Ints, evidence: dict[int, tuple[Ints, Ints, Floats]], rest: Any, settings: PersonSettings
-) -> None:
-    for kind, (rows, t, v) in evidence.items():
-        use = rest[rows]
-        if not use.any():
+def _learn(record: Any, time: Ints, evidence: dict[int, _Evidence], rest: Bools) -> None:
+    every = time // 60
+    for kind, said in evidence.items():
+        minute, v, use = every if said.at is None else every[said.at], said.v, said.of(rest)
+        used = np.count_nonzero(use)
+        if not used:
             continue
-        minute = t // 60
-        known = int(record["usual_minute"][kind])
-        if not use.all():
+        if used < use.size:
             minute, v = minute[use], v[use]
-        new = np.empty(minute.size, dtype=bool)
-        new[0] = int(minute[0]) > known
-        new[1:] = (minute[1:] > minute[:-1]) & (minute[1:] > known)
-        learnt = v[new].tolist()
+        known = int(record["usual_minute"][kind])
+        if int(minute[-1]) <= known:
+            continue
+        # In order of time: what is past the known minute begins where it is passed.
+        new = _first_of_each(minute, known)
+        learnt = v[new[minute[new] > known]].tolist()
         mean = float(record["usual_m"][kind])
         for value in learnt:
             mean = _KEEP * mean + (1 - _KEEP) * value
@@ -304,11 +359,10 @@ def _learn(
 
 
 def _latest(record: Any, time: Ints, values: Floats) -> None:
-    given = ~np.isnan(values)
-    last = time.size - 1 - given[::-1].argmax(axis=0)
-    columns = np.arange(len(COLUMNS))
-    newer = given[last, columns] & (time[last] >= record["last_t"])
-    record["last_v"][newer] = values[last, columns][newer]
-    record["last_t"][newer] = time[last][newer]
+    last = time.size - 1 - (values == values)[::-1].argmax(axis=0)
+    value, at = values[last, _COLUMNS], time[last]
+    newer = (value == value) & (at >= record["last_t"])
+    np.copyto(record["last_v"], value, where=newer)
+    np.copyto(record["last_t"], at, where=newer)
     record["last_doubt"][newer] = 0
     record["newest"] = max(int(record["newest"]), int(time[-1]))

@@ -226,7 +226,7 @@ def _end_days(records: Records, at_s: Ints) -> None:
     """Let each day that ended teach its threshold, in place, with the evidence that it handed on at midnight."""
     today = at_s // DAY_S
     while True:
-        behind = np.flatnonzero(records["budget"]["day"] < today)
+        behind = (records["budget"]["day"] < today).nonzero()[0]
         if not behind.size:
             return
         some = records[behind]
@@ -301,7 +301,7 @@ def fuse(
             "records, findings, hard_active and until_us must be of one length, were "
             f"{records.size}, {len(findings)}, {len(hard_active)}, {len(until_us)}: give one of each a person"
         )
-    at_s = np.clip(np.asarray(until_us, dtype=np.int64) // 1_000_000, 0, 2**32 - 1)
+    at_s = np.minimum(np.maximum(np.asarray(until_us, dtype=np.int64) // 1_000_000, 0), 2**32 - 1)
     told: dict[int, list[Decision]] = {}
     was_hard = records["hard"].tolist()
     for i in range(records.size):
@@ -319,7 +319,7 @@ def fuse(
                 told[i] = news
     front = np.maximum(records["front"], at_s)
     # With nothing armed and no day at its end, time changes nothing.
-    for i in np.flatnonzero((records["armed"] > 0) & (front > records["front"])).tolist():
+    for i in ((records["armed"] > 0) & (front > records["front"])).nonzero()[0].tolist():
         news = _pass_time(records[i : i + 1], front[i : i + 1], limit)
         if news:
             told.setdefault(i, []).extend(news)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from devices.reading import INDEX, Batch, EventKind
-from devices.signals import falls, quality, rhythm
+from devices.reading import INDEX, Batch, EventKind, Waveform
+from devices.signals import arrest, falls, quality, rhythm
 from devices.signals.finding import Finding
 from service.detection import absence, baseline, fusion, home_vitals, state, warning
 from service.detection.limits import PersonSettings
-from service.detection.segments import Bools, Floats, Ints, running_max
+from service.detection.segments import Bools, Floats, Ints, chosen, running_max, starts
 from service.detection.signs import Decision
 from service.detection.state import EVIDENCE, NEVER, Records
-from service.detection.warning_model import HIGH, LOW
 
 VERSION = 1
 OWN = np.dtype([("version", "<u2"), ("stepped_t", "<i8"), ("home_t", "<i8"), ("seen_t", "<i8"), ("look_t", "<i8")])
@@ -26,7 +24,7 @@ look whether they are quiet for too long. Seconds UTC, `NEVER` where not yet."""
 LOOK_AFTER_S = absence.SOONEST * absence.SLOT_S
 """No silence is told sooner; whoever is quiet for so long is looked at."""
 _COLUMN = [INDEX[name] for name in ("heart_rate_bpm", *EVIDENCE[1:])]
-_PULSE, _STEPS, _WORN = INDEX["pulse_rate_bpm"], INDEX["steps"], INDEX["worn"]
+_PULSE, _STEPS = INDEX["pulse_rate_bpm"], INDEX["steps"]
 _HAND = [INDEX["systolic_mmhg"], INDEX["diastolic_mmhg"], _PULSE]
 _TO_BASELINE = [0, 2, 1, 3, 4]
 """EVIDENCE in the order of `baseline.VITALS`."""
@@ -40,6 +38,8 @@ Run = tuple[int, int, Floats]
 """Person, start in microseconds UTC, beat intervals in ms."""
 _BEATING = ("ecg", "ppg")
 _LEAST_HZ, _MOST_HZ = 25.0, 1000.0
+_TOGETHER_US = 100_000
+"""Waves that begin within a tenth of a second were taken together (policy)."""
 _SENSED = (EventKind.MOTION, EventKind.DOOR)
 _TOUCHED = (EventKind.OK_PRESSED, EventKind.PUT_ON, EventKind.TAKEN_OFF, EventKind.CHARGING)
 
@@ -69,15 +69,18 @@ class _Stack:
 
     who: Ints
     at_s: Ints
-    front_s: Ints
-    """int64[n]: newest time of anything that had come when each row did."""
-    place: Ints
-    """int64[n]: row of the person's batch."""
+    carried_s: Ints
+    """int64[people]: newest time of anything that had come before the upload."""
     evidence: Floats
     """float64[n, EVIDENCE]"""
     hand: Floats
     steps: Floats
-    worn: Floats
+
+    def known(self, row: int) -> tuple[int, int]:
+        """Row of the person's own batch, and the newest time of anything that had come with it, seconds UTC."""
+        i = int(self.who[row])
+        first = int(np.searchsorted(self.who, i))
+        return row - first, max(int(self.at_s[first : row + 1].max()), 1, int(self.carried_s[i]))
 
 
 @dataclass(slots=True)
@@ -91,6 +94,8 @@ class Memory:
     absence: Records
     home_vitals: Records
     fusion: Records
+    whole: Records
+    """All of them together: the others are its columns."""
     ends: list[bytes]
 
 
@@ -108,7 +113,7 @@ def _own() -> Records:
 _BLANKS: tuple[Records, ...] = (
     _own(), rhythm.blank(), baseline.blank(), warning.blank(), absence.blank(), home_vitals.blank(), fusion.blank(),
 )  # fmt: skip
-_EDGES = np.concatenate([[0], np.cumsum([blank.dtype.itemsize for blank in _BLANKS])]).tolist()
+_WHOLE = np.dtype([(name, blank.dtype) for name, blank in zip(_NAMES, _BLANKS, strict=True)])
 _BLANK = b"".join(blank.tobytes() for blank in _BLANKS)
 STATE_BYTES = len(_BLANK)
 
@@ -122,21 +127,14 @@ def decode(states: Sequence[bytes | None]) -> Memory:
         whole = len(part) == STATE_BYTES and part[:2] == _BLANK[:2]
         parts.append(part if whole else _BLANK)
         ends.append(data[size + STATE_BYTES :] if whole and data is not None else b"")
-    records = {
-        name: np.frombuffer(bytearray(b"".join([part[a:b] for part in parts])), dtype=blank.dtype)
-        for name, blank, (a, b) in zip(_NAMES, _BLANKS, pairwise(_EDGES), strict=True)
-    }
-    return Memory(ends=ends, **records)
+    records: Records = np.frombuffer(bytearray().join(parts), dtype=_WHOLE)
+    return Memory(whole=records, ends=ends, **{name: records[name] for name in _NAMES})
 
 
 def encode(memory: Memory) -> list[bytes]:
     """The bytes of each person's layers."""
-    whole = [getattr(memory, name).tobytes() for name in _NAMES]
-    sizes = [b - a for a, b in pairwise(_EDGES)]
-    return [
-        b"".join([data[i * size : (i + 1) * size] for data, size in zip(whole, sizes, strict=True)]) + end
-        for i, end in enumerate(memory.ends)
-    ]
+    data = memory.whole.tobytes()
+    return [data[i * STATE_BYTES : (i + 1) * STATE_BYTES] + end for i, end in enumerate(memory.ends)]
 
 
 def place(finding: Finding) -> int:
@@ -148,26 +146,28 @@ def _stack(memory: Memory, batches: Sequence[Batch], doubts: Sequence[npt.NDArra
     who = np.repeat(np.arange(len(batches)), [b.seq.size for b in batches])
     at_s = np.concatenate([b.at_us for b in batches]) // 1_000_000
     values = np.concatenate([b.values for b in batches])
-    values[np.concatenate(doubts) > 0] = np.nan
-    evidence = values[:, _COLUMN]
-    evidence[:, 0] = np.where(np.isnan(evidence[:, 0]), values[:, _PULSE], evidence[:, 0])
+    doubt = np.concatenate(doubts)
+    if np.count_nonzero(doubt):
+        values[doubt > 0] = np.nan
+    evidence = values.take(_COLUMN, axis=1)
+    heart = evidence[:, 0]
+    np.copyto(heart, values[:, _PULSE], where=np.isnan(heart))
     # A zero that no gate could contradict is judged by the limits; it is nobody's usual.
-    evidence[evidence <= 0] = np.nan
-    front = np.maximum(running_max(np.maximum(at_s, 1), who), memory.fusion["front"].astype(np.int64)[who])
-    row = np.concatenate([np.arange(b.seq.size) for b in batches])
-    return _Stack(who, at_s, front, row, evidence, values[:, _HAND], values[:, _STEPS], values[:, _WORN])
+    np.copyto(evidence, np.nan, where=evidence <= 0)
+    return _Stack(who, at_s, memory.fusion["front"], evidence, values.take(_HAND, axis=1), values[:, _STEPS])
 
 
 def _rested(rows: _Stack, memory: Memory) -> Bools:
     """No step for `baseline.REST_S` before each row."""
-    stepped = np.where(rows.steps > 0, rows.at_s, NEVER)
-    latest = np.maximum(running_max(stepped, rows.who), memory.own["stepped_t"][rows.who])
-    first = np.flatnonzero(np.diff(rows.who, prepend=-1))
-    last = np.append(first[1:], rows.who.size) - 1
-    people = rows.who[first]
-    memory.own["stepped_t"][people] = latest[last]
-    body = np.where(~np.isnan(rows.evidence[:, 0]) & ~np.isnan(rows.steps), rows.at_s, NEVER)
-    memory.own["seen_t"][people] = np.maximum(memory.own["seen_t"][people], np.maximum.reduceat(body, first))
+    first = starts(rows.who)
+    people = chosen(rows.who[first])
+    stepped, latest = rows.steps > 0, memory.own["stepped_t"][rows.who]
+    if np.count_nonzero(stepped):
+        latest = np.maximum(running_max(np.where(stepped, rows.at_s, NEVER), rows.who), latest)
+        memory.own["stepped_t"][people] = latest[np.append(first[1:], rows.who.size) - 1]
+    body = np.where(np.isnan(rows.evidence[:, 0] + rows.steps), NEVER, rows.at_s)
+    seen_t = memory.own["seen_t"]
+    seen_t[people] = np.maximum(seen_t[people], np.maximum.reduceat(body, first))
     rest: Bools = rows.at_s - latest >= baseline.REST_S
     return rest
 
@@ -219,7 +219,22 @@ def _waves(memory: Memory, batches: Sequence[Batch], wearers: Sequence[Wearer], 
             elif kind in _BEATING and _LEAST_HZ <= rate <= _MOST_HZ:
                 for offset_s, rr_ms in quality.intervals(wave.channels, rate, kind):
                     runs.append((i, wave.start_us + round(offset_s * 1e6), rr_ms))
+                if kind == "ecg":
+                    heard[i].findings += _arrests(wave, batch.waveforms)
     return runs
+
+
+def _arrests(ecg: Waveform, waves: Sequence[Waveform]) -> list[Finding]:
+    """A heart that stands still or fibrillates, with the pulse wave taken beside it as a witness."""
+    beside = [
+        one
+        for one in waves
+        if str(one.kind) == "ppg"
+        and one.sampling_rate_hz == ecg.sampling_rate_hz
+        and abs(one.start_us - ecg.start_us) <= _TOGETHER_US
+    ]
+    given = [(one.channels, str(one.kind)) for one in (ecg, *beside)]
+    return arrest.screen(given, float(ecg.sampling_rate_hz), ecg.start_us)
 
 
 def _signs_of_life(batches: Sequence[Batch], rows: _Stack | None) -> tuple[Ints, Ints, Ints]:
@@ -232,12 +247,13 @@ def _signs_of_life(batches: Sequence[Batch], rows: _Stack | None) -> tuple[Ints,
                 at.append(event.at_us // 1_000_000)
                 place.append(_place(event.kind, event.place))
     if rows is not None:
-        by_hand = ~np.isnan(rows.hand[:, 0])
-        active = np.flatnonzero((rows.steps > 0) | by_hand)
+        active = ((rows.steps > 0) | ~np.isnan(rows.hand[:, 0])).nonzero()[0]
         who += rows.who[active].tolist()
         at += rows.at_s[active].tolist()
         place += [int(absence.Place.NONE)] * active.size
-    found = np.array([who, at, place], dtype=np.int64).reshape(3, -1)
+    found = np.array([who, at, place], dtype=np.int64)
+    if not who:
+        return found[0], found[1], found[2]
     order = np.lexsort((found[1], found[0]))
     return found[0][order], found[1][order], found[2][order]
 
@@ -269,9 +285,8 @@ def _activity(
 def _scores(
     memory: Memory, rows: _Stack, rest: Bools, wearers: Sequence[Wearer], offsets: Ints, heard: list[Heard]
 ) -> None:
-    values = np.column_stack([rows.evidence[:, _TO_BASELINE], rows.steps])
-    every = np.ones(rows.who.size, dtype=bool)
-    told = _known(rows, every, baseline.update(memory.baseline, rows.who, rows.at_s, values, rest, offsets))
+    values = np.concatenate([rows.evidence.take(_TO_BASELINE, axis=1), rows.steps[:, None]], axis=1)
+    told = _known(rows, None, baseline.update(memory.baseline, rows.who, rows.at_s, values, rest, offsets))
     told += _forecast(memory.warning, rows, rest, wearers)
     told += _by_hand(memory.home_vitals, rows, wearers)
     for i, finding in told:
@@ -279,34 +294,33 @@ def _scores(
 
 
 def _forecast(held: Records, rows: _Stack, rest: Bools, wearers: Sequence[Wearer]) -> list[tuple[int, Finding]]:
-    still = rows.evidence.copy()
-    still[~rest, 0] = still[~rest, 2] = np.nan
-    still[~((still >= LOW[: len(EVIDENCE)]) & (still <= HIGH[: len(EVIDENCE)]))] = np.nan
-    said = np.any(~np.isnan(still), axis=1)
-    if not said.any():
-        return []
+    still = rows.evidence
+    if np.count_nonzero(rest) < rest.size:
+        still = still.copy()
+        still[~rest, 0] = still[~rest, 2] = np.nan
     age = np.array([w.age_years for w in wearers], dtype=np.float64)
     sex = np.array([w.sex for w in wearers], dtype=np.float64)
-    return _known(rows, said, warning.update(held, rows.who[said], rows.at_s[said], still[said], age, sex))
+    told = warning.update(held, rows.who, rows.at_s, still, age, sex)
+    return _known(rows, warning.plausible(still), told) if told else told
 
 
-def _known(rows: _Stack, said: Bools, told: list[tuple[int, Finding]]) -> list[tuple[int, Finding]]:
+def _known(rows: _Stack, said: Bools | None, told: list[tuple[int, Finding]]) -> list[tuple[int, Finding]]:
     """A finding about a time is known when the row arrives that brings it to its end, in whatever upload."""
     found = []
     for i, finding in told:
-        closes = np.flatnonzero(said & (rows.who == i) & (rows.at_s * 1_000_000 >= finding.at_us))
+        late = (rows.who == i) & (rows.at_s * 1_000_000 >= finding.at_us)
+        closes = (late if said is None else late & said).nonzero()[0]
         if not closes.size:
             found.append((i, finding))
             continue
-        row = int(closes[0])
-        params = finding.params | {"row": int(rows.place[row])}
-        found.append((i, replace(finding, at_us=int(rows.front_s[row]) * 1_000_000, params=params)))
+        place, known_s = rows.known(int(closes[0]))
+        found.append((i, replace(finding, at_us=known_s * 1_000_000, params=finding.params | {"row": place})))
     return found
 
 
 def _by_hand(held: Records, rows: _Stack, wearers: Sequence[Wearer]) -> list[tuple[int, Finding]]:
     """Pressure, and the pulse measured with it; a pulse alone is sensed, not measured by hand."""
-    measured = np.flatnonzero(~np.isnan(rows.hand[:, 0]))
+    measured = (~np.isnan(rows.hand[:, 0])).nonzero()[0]
     if not measured.size:
         return []
     told: list[tuple[int, Finding]] = []

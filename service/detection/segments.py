@@ -29,8 +29,22 @@ def last_index(marked: Bools, first: Ints) -> Ints:
     return np.maximum.accumulate(index, axis=0)
 
 
+def starts(lane: Ints) -> Ints:
+    """Row with which each lane begins; lanes are numbered in rising order along the rows."""
+    new = np.ones(lane.size, dtype=bool)
+    np.not_equal(lane[1:], lane[:-1], out=new[1:])
+    return new.nonzero()[0]
+
+
+def chosen(rows: Ints) -> Ints | slice:
+    """The same rows of an array of records as an index: one alone is a slice, whose view spares a costly copy."""
+    return slice(int(rows[0]), int(rows[0]) + 1) if rows.size == 1 else rows
+
+
 def running_max(values: Ints, lane: Ints) -> Ints:
     """Largest value so far in each lane; lanes are numbered in rising order along the rows."""
+    if values.size and lane[0] == lane[-1]:
+        return np.maximum.accumulate(values, axis=0)
     lift = lane * _APART if values.ndim == 1 else (lane * _APART)[:, None]
     return np.maximum.accumulate(values + lift, axis=0) - lift
 

@@ -190,7 +190,8 @@ def _told(records: Records, row: int, llr: float, rise: Floats, ended: bool) -> 
 
 def plausible(values: Floats) -> Bools:
     """Rows that say anything of a living person: bool[n]."""
-    return _filled(values).any(axis=1)
+    said: Bools = np.any(_filled(values), axis=1)
+    return said
 
 
 def _filled(values: Floats) -> Bools:
@@ -259,7 +260,7 @@ def _walk(
         _add(records[chosen(who[:1])], *_sums(filled, at_s, values, _FIRST_ROW))
         return told
     # Rows that can still be counted: plausible, and of no hour that has closed.
-    said = filled.any(axis=1).nonzero()[0]
+    said = np.flatnonzero(np.any(filled, axis=1))
     newest = running_max(np.maximum(hour, under_way)[said], who[said])
     use = said[(hour[said] == newest) & (newest > 0)]
     if not use.size:

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from service.config import Settings
-from service.tools import bench_ingest
+from service.tools import bench_detection, bench_ingest
 from service.tools.bench_ingest import Size
 
 ROOT = Path(__file__).parents[2]
-BENCHES: dict[str, Callable[[Size], dict[str, Any]]] = {bench_ingest.NAME: bench_ingest.measure}
+BENCHES: dict[str, Callable[[Size], dict[str, Any]]] = {
+    bench_ingest.NAME: bench_ingest.measure,
+    bench_detection.NAME: bench_detection.measure,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,106 @@
+"""The layers hear each person's upload alone, whoever else is in the group, and their memory survives its bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from detection_rows import DEFAULT, T0, batch
+
+from devices.reading import Batch, Beats
+from service.detection import analyse, layers
+
+
+def beating(k: int, bpm: float, hr: float, **more: float) -> Batch:
+    """Ten minutes of a person: a reading a minute, and their beats."""
+    upload = batch(600 * k + 60 * np.arange(10), hr=hr, spo2=97, resp=15, **more)
+    start = int(upload.at_us[0])
+    rr = np.full(round(10 * bpm), 60_000 / bpm)
+    upload.beats = [Beats(first_seq=10_000 * (k + 1), start_us=start, device_start_us=start, rr_ms=rr)]
+    return upload
+
+
+def test_beats_and_readings_of_a_group_are_heard_as_those_of_each_alone() -> None:
+    rates = [(150.0, 72.0), (70.0, 71.0), (35.0, 70.0)]
+    together: list[bytes | None] = [None] * 3
+    alone: list[bytes | None] = [None] * 3
+    told = set()
+    for k in range(14):
+        uploads = [beating(k, bpm, hr) for bpm, hr in rates]
+        now_us = int(uploads[0].at_us[-1])
+        group = analyse(together, uploads, [DEFAULT] * 3, now_us)
+        for i, upload in enumerate(uploads):
+            one = analyse([alone[i]], [upload], [DEFAULT], now_us)[0]
+            assert (one.state, one.findings) == (group[i].state, group[i].findings)
+            told |= {(i, finding.code) for finding in one.findings}
+            alone[i] = one.state
+        together = [one.state for one in group]
+    assert {(0, "tachycardia"), (2, "bradycardia")} <= told
+    assert not any(i == 1 for i, _ in told)
+
+
+def test_memory_is_the_same_after_it_was_written_and_read() -> None:
+    state = analyse([None], [beating(0, 70, 72)], [DEFAULT], T0 * 1_000_000)[0].state
+    memory = layers.decode([state, None])
+    again = layers.decode([bytes(len(state) - len(part)) + part for part in layers.encode(memory)])
+    assert again.whole.tobytes() == memory.whole.tobytes()
+    assert memory.own["look_t"][1] == layers.NEVER
+
+
+def baseline_of(upload: Batch) -> tuple[list[int], list[int]]:
+    """Heart-rate and step readings counted in the hour under way by the baseline, and readings by the forecast."""
+    memory = layers.decode([analyse([None], [upload], [DEFAULT], int(upload.at_us[-1]))[0].state])
+    return memory.baseline["count"][0].tolist(), memory.warning["count"][0].tolist()
+
+
+def test_what_the_gate_doubted_teaches_no_layer() -> None:
+    calm = batch(np.arange(20), hr=72, spo2=97)
+    leaping = batch(np.arange(20), hr=72, spo2=np.where(np.arange(20) == 10, 60, 97))
+    assert baseline_of(calm)[0][2] == 20
+    assert baseline_of(leaping)[0][2] < 20
+
+
+def test_a_zero_is_nobodys_usual() -> None:
+    upload = batch(60 * np.arange(20), hr=np.where(np.arange(20) < 2, 0, 72))
+    assert baseline_of(upload)[0][0] <= 18
+
+
+def test_the_pulse_speaks_where_the_heart_rate_is_silent() -> None:
+    upload = batch(60 * np.arange(20), pulse=70)
+    counted, scored = baseline_of(upload)
+    assert counted[0] == 20
+    assert scored[0] == 20
+
+
+@pytest.mark.parametrize("steps", [0.0, 3.0])
+def test_neither_baseline_nor_forecast_learns_a_heart_rate_soon_after_steps(steps: float) -> None:
+    counts = np.zeros(20)
+    counts[5] = steps
+    counted, scored = baseline_of(batch(60 * np.arange(20), hr=72, spo2=97, steps=counts))
+    resting = 20 if not steps else 15  # a step, and the five minutes from it on
+    assert counted[0] == resting
+    assert scored[0] == resting
+    assert scored[1] == 20
+
+
+def test_a_step_of_the_upload_before_still_counts() -> None:
+    first = batch(60 * np.arange(5), hr=72, steps=[0, 0, 0, 0, 3])
+    second = batch(300 + 60 * np.arange(10), hr=72, steps=0, first_seq=5)
+    state = analyse([None], [first], [DEFAULT], int(first.at_us[-1]))[0].state
+    before = layers.decode([state]).baseline["count"][0, 0]
+    state = analyse([state], [second], [DEFAULT], int(second.at_us[-1]))[0].state
+    assert layers.decode([state]).baseline["count"][0, 0] - before == 6
+
+
+def test_a_finding_of_an_hour_says_the_row_that_closed_it() -> None:
+    rows = layers._Stack(
+        who=np.array([0, 0, 1, 1]), at_s=np.array([100, 90, 50, 70]), carried_s=np.array([0, 60]),
+        evidence=np.zeros((4, 5)), hand=np.zeros((4, 3)), steps=np.zeros(4),
+    )  # fmt: skip
+    assert [rows.known(row) for row in range(4)] == [(0, 100), (1, 100), (0, 60), (1, 70)]
+    finding = layers.Finding("baseline", "heart_rate_drift_up", 0, 60_000_000, 1.0)
+    [(who, told)] = layers._known(rows, None, [(1, finding)])
+    assert (who, told.at_us, told.params["row"]) == (1, 70_000_000, 1)
+    nothing = np.zeros(4, dtype=bool)
+    assert layers._known(rows, nothing, [(1, replace(finding))]) == [(1, finding)]
