@@ -38,6 +38,8 @@ Run = tuple[int, int, Floats]
 """Person, start in microseconds UTC, beat intervals in ms."""
 _BEATING = ("ecg", "ppg")
 _LEAST_HZ, _MOST_HZ = 25.0, 1000.0
+_WITNESS_US, _ALIVE_BPM, _DOUBTED_NATS = 15_000_000, 20.0, 3.0
+"""A rate measured until so long after the wave speaks against an arrest; what is doubted is a question (policy)."""
 _TOGETHER_US = 100_000
 """Waves that begin within a tenth of a second were taken together (policy)."""
 _SENSED = (EventKind.MOTION, EventKind.DOOR)
@@ -217,15 +219,29 @@ def _waves(memory: Memory, batches: Sequence[Batch], wearers: Sequence[Wearer], 
                 heard[i].findings += found
                 memory.ends[i] = end or b""
             elif kind in _BEATING and _LEAST_HZ <= rate <= _MOST_HZ:
-                for offset_s, rr_ms in quality.intervals(wave.channels, rate, kind):
-                    runs.append((i, wave.start_us + round(offset_s * 1e6), rr_ms))
-                if kind == "ecg":
-                    heard[i].findings += _arrests(wave, batch.waveforms)
+                beats = quality.intervals(wave.channels, rate, kind)
+                runs += [(i, wave.start_us + round(offset_s * 1e6), rr_ms) for offset_s, rr_ms in beats]
+                if kind == "ecg" and not (batch.values[:, INDEX["worn"]] == 0).any():
+                    heard[i].findings += _arrests(wave, batch, beating=bool(beats))
     return runs
 
 
-def _arrests(ecg: Waveform, waves: Sequence[Waveform]) -> list[Finding]:
-    """A heart that stands still or fibrillates, with the pulse wave taken beside it as a witness."""
+def _arrests(ecg: Waveform, batch: Batch, *, beating: bool) -> list[Finding]:
+    """A heart that stands still or fibrillates, with the pulse wave taken beside it as a witness.
+
+    It is certain only where the same wave holds beats that are believed and no other sensor counts a pulse: a loose
+    electrode writes noise too. Without that it is doubted down to a question, never further.
+    """
+    end_us = ecg.start_us + round(ecg.channels.shape[1] / ecg.sampling_rate_hz * 1e6)
+    near = (batch.at_us >= ecg.start_us) & (batch.at_us <= end_us + _WITNESS_US)
+    pulse = bool((batch.values[near][:, [INDEX["heart_rate_bpm"], _PULSE]] >= _ALIVE_BPM).any())
+    found = _screened(ecg, batch.waveforms)
+    if beating and not pulse:
+        return found
+    return [replace(one, llr=min(one.llr, _DOUBTED_NATS)) for one in found]
+
+
+def _screened(ecg: Waveform, waves: Sequence[Waveform]) -> list[Finding]:
     beside = [
         one
         for one in waves

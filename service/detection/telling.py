@@ -45,7 +45,7 @@ def _condition(
         code=code,
         kind=AlarmKind.PHYSIOLOGICAL,
         priority=PRIORITY.get(level, Priority.LOW),
-        grave=HARD.get(code) == Tier.DISPATCH,
+        grave=HARD.get(code) == Tier.DISPATCH and level == Tier.DISPATCH,
         started_at=min(_moment(onset_us), _moment(now_us)),
         detected_at=_moment(now_us),
         params=_params(given, now_us, at_us),

@@ -84,6 +84,10 @@ def run(given: argparse.Namespace, settings: Settings) -> int:
         return _environment(f"--data must be a folder of recordings, was {str(given.data)!r}: correct the path")
     if given.report is not None and importlib.util.find_spec("matplotlib") is None:
         return _environment("--report needs matplotlib: pip install 'ansim[evaluate]'")
+    if given.report is not None and given.report.exists() and not given.report.is_dir():
+        return _environment(f"--report must be a folder, was the file {str(given.report)!r}: name another")
+    if not given.set and not any(given.data.iterdir()):
+        return _environment(f"--data must hold recordings, {str(given.data)!r} is empty: correct the path")
     found = modules()
     try:
         chosen = choose(found, given.set)

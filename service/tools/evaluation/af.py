@@ -44,7 +44,7 @@ from service.tools.evaluation.common import (
     share_interval,
 )
 
-NAMES: tuple[str, ...] = ("af",)
+NAMES: tuple[str, ...] = ("af", "afdb_rr", "rr24h")
 MODELS: tuple[str, ...] = ("af",)
 FOLDS = 4
 CHUNK = 1000

@@ -26,7 +26,7 @@ from service.tools.evaluation.common import (
     share_interval,
 )
 
-NAMES: tuple[str, ...] = ("arrdb",)
+NAMES: tuple[str, ...] = ("arrdb", "vitaldb_arrdb")
 MODELS: tuple[str, ...] = ()
 FIBRILLATION, SINUS = "AFIB/AFL", "N"
 EVERY = 8

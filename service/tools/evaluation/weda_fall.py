@@ -16,7 +16,7 @@ from service.tools.evaluation import wrist_training as training
 from service.tools.evaluation.common import Curve, Outcome, Row, Say, file_hash, rate_interval, share_interval
 from service.tools.evaluation.wrist_training import Looks, Recording
 
-NAMES = ("weda_fall",)
+NAMES = ("weda_fall", "exam_stress")
 MODELS = (wrist_falls.MODEL,)
 OUTER, INNER, SEED = 5, 4, 20_251
 RATES = (0.03, 0.01, 0.02, 0.1)

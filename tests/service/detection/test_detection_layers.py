@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from detection_rows import DEFAULT, T0, batch
 
-from devices.reading import Batch, Beats
+from devices.reading import Batch, Beats, Waveform
 from service.detection import analyse, layers
 
 
@@ -104,3 +104,29 @@ def test_a_finding_of_an_hour_says_the_row_that_closed_it() -> None:
     assert (who, told.at_us, told.params["row"]) == (1, 70_000_000, 1)
     nothing = np.zeros(4, dtype=bool)
     assert layers._known(rows, nothing, [(1, replace(finding))]) == [(1, finding)]
+
+
+def electrode(noise_seed: int, **vitals: float) -> Batch:
+    """Half a minute of a loose electrode: noise at 250 Hz, and rows beside it."""
+    upload = batch(np.arange(30), **vitals)
+    start = int(upload.at_us[0])
+    noise = np.random.default_rng(noise_seed).standard_normal((1, 7500)).astype(np.float32)
+    upload.waveforms = [
+        Waveform(seq=900, start_us=start, device_start_us=start, sampling_rate_hz=250.0, kind="ecg", unit="uV",
+                 channels=1000 * noise)
+    ]  # fmt: skip
+    return upload
+
+
+@pytest.mark.parametrize("vitals", [{"hr": 72.0, "pulse": 72.0}, {"spo2": 97.0}])
+def test_a_loose_electrode_is_a_question_at_most_and_no_grave_sign(vitals: dict[str, float]) -> None:
+    for seed in range(3):
+        upload = electrode(seed, **vitals)
+        opened = analyse([None], [upload], [DEFAULT], int(upload.at_us[-1]))[0].opened
+        assert [c for c in opened if c.grave or c.priority == "high"] == []
+
+
+def test_an_unworn_electrode_tells_no_arrest() -> None:
+    upload = electrode(0, hr=72.0, worn=0.0)
+    opened = analyse([None], [upload], [DEFAULT], int(upload.at_us[-1]))[0].opened
+    assert {c.code for c in opened} <= {"not_worn"}
