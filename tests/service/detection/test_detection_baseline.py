@@ -93,7 +93,7 @@ def test_a_drift_is_not_learnt_as_usual_while_it_is_suspected():
 def test_a_drift_that_lasts_becomes_the_new_usual():
     life = Life()
     life.live(16)
-    life.live(29, lift=9)
+    life.live(23, lift=9)
     assert life.found[-1].ended and life.found[-1].code == "heart_rate_drift_up"
 
 

@@ -59,9 +59,28 @@ def test_ordinary_readings_say_nothing():
     assert run(START + np.arange(90) * DAY, values)[1] == []
 
 
-def test_a_first_day_at_the_limit_is_not_told_but_a_later_one_is():
-    assert run(*days([163.0, 84, 72]))[1] == []
-    assert [f.code for f in on(6, [163.0, 84, 72])[1]] == ["blood_pressure_high"]
+@pytest.mark.parametrize("reading", [[163.0, 84, 72], [132.0, 78, 103]])
+def test_two_settling_days_at_the_limit_are_not_told_but_the_third_is(reading):
+    assert run(*days(reading, reading))[1] == []
+    assert [f.onset_us for f in run(*days(reading, reading, reading))[1]] == [(START + 2 * DAY) * 1_000_000]
+
+
+def test_the_gravest_pressure_is_told_on_the_first_day_too():
+    assert [f.code for f in run(*days([192.0, 112, 72]))[1]] == ["blood_pressure_high"]
+
+
+@pytest.mark.parametrize(
+    ("reading", "told"),
+    [([160.0, 84, 72], 1), ([159.0, 89, 72], 0), ([138.0, 100, 72], 1), ([138.0, 99, 72], 0), ([138.0, 54, 72], 1),
+     ([138.0, 55, 72], 0), ([132.0, 78, 100], 1), ([132.0, 78, 99], 0), ([132.0, 78, 50], 1), ([132.0, 78, 51], 0)],
+)  # fmt: skip
+def test_the_shipped_limits_stand_where_the_card_says(reading, told):
+    assert len(on(6, reading)[1]) == told
+
+
+def test_a_slow_pulse_weighs_as_much_as_a_fast_one():
+    weights = home_vitals.shipped()[1].weights[home_vitals.AROUND :]
+    assert (weights[:2] == weights[2:]).all()
 
 
 def test_a_sign_is_told_once_a_day_and_ends_with_a_better_day():
@@ -78,7 +97,7 @@ def test_a_sign_is_told_once_a_day_and_ends_with_a_better_day():
 
 def test_higher_pressure_never_scores_less():
     rule = home_vitals.shipped()
-    assert all((r.weights[4:] >= 0).all() for r in rule)
+    assert all((r.weights[home_vitals.AROUND :] >= 0).all() for r in rule)
 
 
 def test_the_same_readings_in_other_uploads_give_the_same_findings():
@@ -123,3 +142,27 @@ def test_recorded_alerts_are_found_by_the_shipped_model():
     found = tihm_vitals.load(DATA)
     scored = tihm_vitals.columns(found, "blood_pressure") @ home_vitals.shipped()[0].weights
     assert tihm_vitals.auroc(scored, found.positive("blood_pressure")) > 0.97
+
+
+def test_a_long_upload_is_judged_as_its_readings_one_by_one() -> None:
+    rng = np.random.default_rng(3)
+    for spread in (0.0, 12.0, 40.0):
+        at_s = 1_790_000_000 + np.cumsum(rng.integers(0, 2_000, 400))
+        values = np.array([150.0, 82, 80]) + rng.normal(0, spread, (400, 3))
+        values[rng.random(values.shape) < 0.2] = np.nan
+        who = np.zeros(400, dtype=np.int64)
+        whole, single = home_vitals.blank(), home_vitals.blank()
+        told = home_vitals.update(whole, who, at_s, values)
+        each = [home_vitals.update(single, who[:1], at_s[k : k + 1], values[k : k + 1]) for k in range(400)]
+        assert told == [one for some in each for one in some]
+        assert whole.tobytes() == single.tobytes()
+
+
+def test_a_long_upload_of_high_pressure_is_judged_a_few_times_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = []
+    judge = home_vitals._judge
+    monkeypatch.setattr(home_vitals, "_judge", lambda *given: judged.append(1) or judge(*given))
+    n = 10_000
+    at_s = 1_790_000_000 + 60 * np.arange(n)
+    home_vitals.update(home_vitals.blank(), np.zeros(n, dtype=np.int64), at_s, np.tile([190.0, 110, 130], (n, 1)))
+    assert len(judged) <= 3 * (n // 1440 + 2)
