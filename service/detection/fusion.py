@@ -43,6 +43,7 @@ from service.detection.signs import (
     Decision,
     Reason,
     hard_bit,
+    independent,
     weight,
 )
 
@@ -107,9 +108,10 @@ def _evidence(records: Records, at_s: Ints) -> Floats:
     return found
 
 
-def _sum(nats: Floats, layer: Ints) -> Floats:
+def _sum(slot: Records, nats: Floats) -> Floats:
     """Sum over signs, each layer capped."""
-    by_layer = np.where(layer[:, :, None] == np.arange(len(LAYERS)), nats[:, :, None], 0.0).sum(axis=1)
+    nats = independent(slot["code"], slot["nats"], nats)
+    by_layer = np.where(slot["layer"][:, :, None] == np.arange(len(LAYERS)), nats[:, :, None], 0.0).sum(axis=1)
     total: Floats = np.minimum(by_layer, CAP_NATS).sum(axis=1)
     return total
 
@@ -118,8 +120,8 @@ def _scores(records: Records, at_s: Ints) -> tuple[Floats, Floats]:
     """Evidence as it is, and with verdicts taken off, float64[n] each."""
     slot, nats = records["slot"], _evidence(records, at_s)
     lift = budget.lifts(records["budget"], slot["code"], at_s)
-    raw = _sum(nats, slot["layer"])
-    return raw, _sum(np.maximum(nats - lift, 0.0), slot["layer"]) if lift.any() else raw
+    raw = _sum(slot, nats)
+    return raw, _sum(slot, np.maximum(nats - lift, 0.0)) if lift.any() else raw
 
 
 def _reached(raw: Floats, score: Floats, arm: Floats) -> Ints:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import numpy.typing as npt
 
 from devices.signals.finding import Finding
 from dispatch.alarm import AlarmCondition, AlarmKind, Param, Priority
-from service.detection.budget import Tier, code_key
+from service.detection.budget import Floats, Tier, code_key
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -37,17 +38,19 @@ LAYERS = (
     Layer("other", 2.5, HOUR_S, HOUR_S),
     Layer("fall", 4.75, 900, 900),
     Layer("rhythm", 4.5, 6 * HOUR_S, HOUR_S),
-    Layer("baseline", 2.5, 24 * HOUR_S, 12 * HOUR_S),
+    Layer("baseline", 2.2, 24 * HOUR_S, 12 * HOUR_S),
     Layer("warning", 4.5, HOUR_S, 2 * HOUR_S),
     Layer("absence", 4.75, 24 * HOUR_S, 6 * HOUR_S),
-    Layer("home_vitals", 2.5, 12 * HOUR_S, 6 * HOUR_S),
+    Layer("home_vitals", 2.2, 12 * HOUR_S, 6 * HOUR_S),
     Layer("limits", 4.5, HOUR_S, HOUR_S),
 )
 """One layer alone asks the person at most: an unanswered question rings the family anyway. Drift and home
-measurements are a line. Two layers together ring, or prepare help (policy)."""
+measurements are a line, and with another sign that is a line by itself, fibrillation too, they ask. Other layers
+together ring, or prepare help (policy)."""
 MOST_NATS = {"atrial_fibrillation": 2.75, "pause": 2.75, "tachycardia": 2.5, "bradycardia": 2.5}
-"""Signs that count less than their layer could: fibrillation is no emergency unless it is fast, an interval without
-beats is far more often a lost signal, and rates from beats know nothing of rest or sleep, which the limits do (policy).
+"""Signs that count less than their layer could: fibrillation that a device found awaits an ECG and is no emergency by
+itself (Van Gelder 2024, ESC guideline, ehae176), an interval without beats is far more often a lost signal, and rates
+from beats know nothing of rest or sleep, which the limits do (policy).
 """
 ALONE_NATS = 0.45
 """Just below a line: told with whatever else speaks, not alone (policy)."""
@@ -96,6 +99,7 @@ SIGNS = (
 )  # fmt: skip
 """Signs by name, so that a picture kept from earlier can be worded; others are worded by their layer."""
 NAMES = {code_key(code): code for code in SIGNS}
+_PAUSE, _TACHYCARDIA, _FIBRILLATION = (code_key(code) for code in ("pause", "tachycardia", "atrial_fibrillation"))
 PRIORITY = {
     Tier.LINE: Priority.LOW,
     Tier.QUESTION: Priority.MEDIUM,
@@ -217,6 +221,36 @@ def _most_alone(finding: Finding) -> float:
 def _value(finding: Finding) -> float:
     value = finding.params.get("value")
     return float(value) if isinstance(value, (int, float)) else float("nan")
+
+
+def independent(codes: npt.NDArray[np.uint32], told: Floats, left: Floats) -> Floats:
+    """Evidence without what other signs of the same beats explain.
+
+    A heart that fibrillates beats irregularly: one in five shows intervals of 2.5 s and more within a day, which say
+    nothing of its prognosis (Stavnem 2022, Cardiology, 000520183). A doubtful pause is no second sign beside it. Of
+    doubtful pauses and rates only the strongest counts: a recorded day has dozens (policy).
+
+    Parameters
+    ----------
+    codes : uint32[n, k]
+        `code_key` of each sign.
+    told, left : float[n, k]
+        Nats when it was told, and what is left of them.
+
+    Returns
+    -------
+    float64[n, k]
+        Nats that count.
+    """
+    doubtful = ((codes == _PAUSE) | (codes == _TACHYCARDIA)) & (told <= ALONE_NATS)
+    if not doubtful.any():
+        return left
+    explained = np.where(codes == _FIBRILLATION, left, 0.0).max(axis=1, keepdims=True)
+    counted = np.where(codes == _PAUSE, np.maximum(left - explained, 0.0), left)
+    strongest = np.where(doubtful, counted, 0.0).argmax(axis=1)[:, None]
+    others = np.arange(codes.shape[1]) != strongest
+    found: Floats = np.where(doubtful, np.where(others, 0.0, counted), left)
+    return found
 
 
 def hard_bit(finding: Finding) -> int:

@@ -73,10 +73,31 @@ def test_a_sign_found_but_never_told_counts_as_lost() -> None:
 
 
 def test_rings_of_hard_limits_are_no_matter_of_the_budget() -> None:
-    told = [Told(0, START, code, 2) for code in ("heart_rate_low", "heart_rate_drift_down")]
+    told = [Told(0, START, code, 2) for code in ("heart_rate_low", "heart_rate_low", "heart_rate_drift_down")]
     rows = composite._rows(composite.Quiet("somebody", 1, 91.31, told), "frozen", goals=True)
-    rings = {r.measure: r.value for r in rows if r.measure.startswith("rings")}
-    assert list(rings.values()) == pytest.approx([2, 1])
+    rings = [r for r in rows if r.measure.startswith("rings")]
+    assert [r.value for r in rings] == pytest.approx([3, 1, 2])
+    assert [r.goal for r in rings] == [None, "<= 1", None]
+
+
+def test_a_mean_does_not_hide_who_bears_most_of_it() -> None:
+    first = composite.Quiet("years", 2, 2 * 365.0, [Told(0, START, "heart_rate_low", 2)] * 9)
+    whole = first.joined(composite.Quiet("years", 2, 2 * 365.0, [Told(0, START, "news2_medium", 1)] * 4))
+    assert [e.who for e in whole.episodes] == [0] * 9 + [2] * 4
+    rows = {r.measure: r for r in composite._rows(whole, "frozen", goals=True)}
+    assert rows["families rung at most once a quarter, years"].value == 0.75
+    assert rows["families rung at most once a quarter but for hard limits, years"].value == 1
+    assert rows["people asked at most once a month, years"].value == 1
+    assert "in 1 of 4 people, half of them in 1" in rows["rings to the family per quarter, years"].note
+
+
+def test_the_years_of_the_goal_are_followed() -> None:
+    assert (composite.PERSON_YEARS, composite.YEAR_DAYS) == (200, 365)
+    (year,) = composite_homes.years([1], 3)
+    upload = year.upload(year.start_s, year.start_s + DAY_S)
+    assert upload.values.shape == (upload.at_us.size, len(COLUMNS))
+    assert np.isfinite(upload.values[:, INDEX["heart_rate_bpm"]]).all()
+    assert np.isnan(upload.values[:, INDEX["systolic_mmhg"]]).all()
 
 
 def test_simulated_years_are_the_same_each_time_and_state_their_days() -> None:
@@ -86,8 +107,8 @@ def test_simulated_years_are_the_same_each_time_and_state_their_days() -> None:
     rows = composite._rows(first, "frozen", goals=True)
     assert all(r.negative_hours == pytest.approx(960) and r.n_subjects == 2 for r in rows)
     assert {r.goal for r in rows} == {"<= 0.25", "<= 1", "<= 0.06", None}
-    assert rows[5].value == 0
-    assert rows[5].ci_high == pytest.approx(3.69 / 40 * 1000, rel=0.01)
+    assert rows[6].value == 0
+    assert rows[6].ci_high == pytest.approx(3.69 / 40 * 1000, rel=0.01)
 
 
 def test_a_folder_without_any_recording_is_missing(tmp_path: Path) -> None:

@@ -33,6 +33,16 @@ class Rows:
 
     at_s: Ints
     values: Floats
+    columns: tuple[int, ...] = ()
+    """Of `COLUMNS`, where only some are held: years of all of them would fill a machine's memory."""
+
+    def part(self, i: int, j: int) -> Floats:
+        """float64[j - i, COLUMNS]"""
+        if not self.columns:
+            return self.values[i:j]
+        whole = np.full((j - i, len(COLUMNS)), np.nan)
+        whole[:, self.columns] = self.values[i:j]
+        return whole
 
     @staticmethod
     def none() -> Rows:
@@ -97,7 +107,7 @@ class Life:
             seq=np.arange(i, j),
             at_us=at_us,
             device_at_us=at_us,
-            values=self.rows.values[i:j],
+            values=self.rows.part(i, j),
             events=[_event(10_000_000 + n, self.events[n]) for n in range(k, m)],
             beats=self._beats(a, b),
             waveforms=[w for n, one in enumerate(self.waves) if (w := _wave(n, one, a, b)) is not None],

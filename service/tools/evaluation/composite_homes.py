@@ -204,16 +204,15 @@ def years(seeds: Sequence[int], days: int, shift: float = 0.0, shifted_day: int 
     for seed in seeds:
         year = person_year(seed, days)
         worn = ~np.isnan(year.heart_rate)
-        values = np.full((int(worn.sum()), len(COLUMNS)), np.nan)
-        for column, name in YEAR_COLUMNS.items():
-            values[:, INDEX[column]] = getattr(year, name)[worn]
+        held = {column: getattr(year, name)[worn] for column, name in YEAR_COLUMNS.items()}
         at = year.at_s[worn]
         if shift:
             ramp = np.clip((at - at[0]) / DAY_S - shifted_day, 0, 1)
-            values[:, INDEX["heart_rate_bpm"]] = np.round(values[:, INDEX["heart_rate_bpm"]] + shift * ramp)
+            held["heart_rate_bpm"] = np.round(held["heart_rate_bpm"] + shift * ramp)
         start = int(year.at_s[0])
+        rows = Rows(at, np.stack(list(held.values()), axis=1), tuple(INDEX[column] for column in held))
         lives.append(
-            Life(f"simulated {seed}", start, start + days * DAY_S, start, Rows(at, values),
+            Life(f"simulated {seed}", start, start + days * DAY_S, start, rows,
                  wearer=Wearer(utc_offset_s=int(year.offset_s[0])), offset_s=year.offset_s[::PER_DAY])
         )  # fmt: skip
     return lives

@@ -14,7 +14,7 @@ from devices.signals.finding import Finding
 from dispatch.alarm import Priority
 from service.detection import budget, fusion
 from service.detection.budget import FLOOR_NATS, Cause, Tier
-from service.detection.signs import CAP_NATS, HALF_S, HARD, HARD_FROM_NATS, HOLD_S, LAYER, LAYERS, condition
+from service.detection.signs import ALONE_NATS, CAP_NATS, HALF_S, HARD, HARD_FROM_NATS, HOLD_S, LAYER, LAYERS, condition
 
 T0 = 1_790_000_000 // 86_400 * 86_400 + 3600
 US = 1_000_000
@@ -70,6 +70,51 @@ def test_fibrillation_is_a_line_and_fast_fibrillation_asks() -> None:
     person = Person()
     assert [d.level for d in person.post(sign("rhythm", 9.0, code="atrial_fibrillation"))] == [Tier.LINE]
     assert [d.level for d in person.post(sign("rhythm", 9.0, at=60, code="tachycardia"))] == [Tier.QUESTION]
+
+
+@pytest.mark.parametrize("first", ["pause", "atrial_fibrillation"])
+def test_a_doubtful_pause_is_no_second_sign_beside_fibrillation(first: str) -> None:
+    signs = {
+        "pause": [sign("rhythm", 0.1, at=k, code="pause", value=10.75) for k in (0, 20)],
+        "atrial_fibrillation": [sign("rhythm", 9.0, at=10, code="atrial_fibrillation", value=87.0)],
+    }
+    person = Person()
+    for code in (first, *(signs.keys() - {first})):
+        person.post(*signs[code])
+    assert person.level == Tier.LINE
+    assert person.score(20) == pytest.approx(2.75)
+    assert {r.code for r in fusion.picture(person.record, (T0 + 20) * US).reasons} == set(signs)
+
+
+def test_a_pause_that_is_borne_out_makes_fibrillation_a_question() -> None:
+    person = Person()
+    person.post(sign("rhythm", 9.0, code="atrial_fibrillation"), sign("rhythm", 4.0, at=1, code="pause", value=4.0))
+    assert person.level == Tier.QUESTION
+
+
+def test_doubtful_pauses_and_rates_of_a_day_do_not_make_a_line_a_question() -> None:
+    person = Person()
+    person.post(sign("home_vitals", 9.0))
+    person.post(sign("rhythm", 0.1, at=60, code="pause", value=12.0))
+    person.post(sign("rhythm", 2.0, at=90, code="tachycardia", value=140.0))
+    assert person.level == Tier.LINE
+    assert person.score(90) == pytest.approx(CAP_NATS[LAYER["home_vitals"]] + ALONE_NATS)
+
+
+@pytest.mark.parametrize("line", ["baseline", "home_vitals"])
+def test_two_signs_that_are_a_line_each_ask_and_do_not_ring(line: str) -> None:
+    person = Person()
+    person.post(sign(line, 9.0), sign("rhythm", 9.0, at=1, code="atrial_fibrillation"))
+    assert person.level == Tier.QUESTION
+
+
+@pytest.mark.parametrize("second", ["fall", "absence", "warning", "limits"])
+def test_fibrillation_and_a_sign_of_another_kind_reach_people(second: str) -> None:
+    person = Person()
+    person.post(sign("rhythm", 9.0, code="atrial_fibrillation"), sign("rhythm", 0.1, at=1, code="pause", value=12.0))
+    assert person.level == Tier.LINE
+    person.post(sign(second, 3.0, at=60))
+    assert person.level >= Tier.QUESTION
 
 
 def test_a_pause_is_weighed_until_its_layer_is_sure_of_it() -> None:
