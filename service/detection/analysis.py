@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -308,6 +308,14 @@ def _without_calm(
     return left
 
 
+def _finite(batch: Batch) -> Batch:
+    """What is infinite was never measured: absent, as NaN is."""
+    endless = np.isinf(batch.values)
+    if not np.count_nonzero(endless):
+        return batch
+    return replace(batch, values=np.where(endless, np.nan, batch.values))
+
+
 def analyse(
     states: Sequence[bytes | None],
     batches: Sequence[Batch],
@@ -341,8 +349,10 @@ def analyse(
 
     Raises
     ------
+    StateError
+        If a state is damaged, cut off, or of another version.
     ValueError
-        If the sequences differ in length or a state is of another version.
+        If the sequences differ in length.
     """
     if not len(states) == len(batches) == len(settings):
         raise ValueError(
@@ -351,7 +361,8 @@ def analyse(
         )
     received = np.full(len(states), now_us, dtype=np.int64)
     people = list(wearers) if wearers is not None else [Wearer()] * len(states)
-    records = state.decode(states)
+    memory, records = layers.decode(states), state.decode(states)
+    batches = [_finite(batch) for batch in batches]
     results = [Analysis(state=b"") for _ in batches]
     rest = _without_calm(records, batches, settings, results)
     rows = _stack(rest) if any(b.at_us.size or b.events for b in rest) else None
@@ -368,14 +379,15 @@ def analyse(
     held = records["lane"]["latch"][:, 0]
     for i in np.flatnonzero(np.any(held, axis=1)).tolist():
         results[i].active = codes(shown(set(held[i].nonzero()[0].tolist())))
-    above = _weigh(states, batches, settings, people, received, results)
+    memory.begun = layers.begun(first)
+    above = _weigh(memory, batches, settings, people, received, results)
     for result, data, more in zip(results, first, above, strict=True):
         result.state = data + more
     return results
 
 
 def _weigh(
-    states: Sequence[bytes | None],
+    memory: layers.Memory,
     batches: Sequence[Batch],
     settings: Sequence[PersonSettings],
     people: Sequence[Wearer],
@@ -383,7 +395,6 @@ def _weigh(
     results: list[Analysis],
 ) -> list[bytes]:
     """Let the layers above hear what was accepted, and weigh it with what the limits say; returns their states."""
-    memory = layers.decode(states)
     doubts = [result.fields for result in results]
     heard = layers.listen(memory, batches, doubts, settings, people, received)
     for one, result in zip(heard, results, strict=True):

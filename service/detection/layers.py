@@ -17,7 +17,7 @@ from service.detection.segments import Bools, Floats, Ints, chosen, running_max,
 from service.detection.signs import Decision
 from service.detection.state import EVIDENCE, NEVER, Records
 
-VERSION = 1
+VERSION = 2
 OWN = np.dtype([("version", "<u2"), ("stepped_t", "<i8"), ("home_t", "<i8"), ("seen_t", "<i8"), ("look_t", "<i8")])
 """Of one person: the latest step; when a home sensor was last heard, and a worn one that counts steps; and when to
 look whether they are quiet for too long. Seconds UTC, `NEVER` where not yet."""
@@ -78,11 +78,11 @@ class _Stack:
     hand: Floats
     steps: Floats
 
-    def known(self, row: int) -> tuple[int, int]:
-        """Row of the person's own batch, and the newest time of anything that had come with it, seconds UTC."""
-        i = int(self.who[row])
-        first = int(np.searchsorted(self.who, i))
-        return row - first, max(int(self.at_s[first : row + 1].max()), 1, int(self.carried_s[i]))
+    def known(self) -> tuple[Ints, Ints]:
+        """Of each row its place in the person's own batch, and the newest time that had come with it, seconds UTC."""
+        first = np.searchsorted(self.who, self.who)
+        front = np.maximum(running_max(np.maximum(self.at_s, 1), self.who), self.carried_s[self.who])
+        return np.arange(self.who.size) - first, front
 
 
 @dataclass(slots=True)
@@ -99,6 +99,8 @@ class Memory:
     whole: Records
     """All of them together: the others are its columns."""
     ends: list[bytes]
+    begun: list[int]
+    """Checksum of the first layer's record of each."""
 
 
 _NAMES = ("own", "rhythm", "baseline", "warning", "absence", "home_vitals", "fusion")
@@ -120,23 +122,34 @@ _BLANK = b"".join(blank.tobytes() for blank in _BLANKS)
 STATE_BYTES = len(_BLANK)
 
 
+_LAYOUT = state.checksum(repr((state.STATE.descr, _WHOLE.descr)).encode())
+"""A state of another layout never matches, whatever its version says."""
+
+
+def begun(first: Sequence[bytes]) -> list[int]:
+    """Checksums of the first layer's records, for `Memory.begun`."""
+    return [state.checksum(data, _LAYOUT) for data in first]
+
+
 def decode(states: Sequence[bytes | None]) -> Memory:
-    """What each state holds behind the first layer's record; blank where nothing, or one of another version."""
-    size = len(state.BLANK)
-    parts, ends = [], []
-    for data in states:
-        part = b"" if data is None else data[size : size + STATE_BYTES]
-        whole = len(part) == STATE_BYTES and part[:2] == _BLANK[:2]
-        parts.append(part if whole else _BLANK)
-        ends.append(data[size + STATE_BYTES :] if whole and data is not None else b"")
-    records: Records = np.frombuffer(bytearray().join(parts), dtype=_WHOLE)
-    return Memory(whole=records, ends=ends, **{name: records[name] for name in _NAMES})
+    """What each state holds behind the first layer's record; blank where there is none yet.
+
+    Raises
+    ------
+    StateError
+        If a state is damaged, cut off, or of another version.
+    """
+    opened = [state.rest(data, _BLANK, VERSION, _LAYOUT) for data in states]
+    records: Records = np.frombuffer(bytearray().join([part for part, _, _ in opened]), dtype=_WHOLE)
+    ends, before = [end for _, end, _ in opened], [one for _, _, one in opened]
+    return Memory(whole=records, ends=ends, begun=before, **{name: records[name] for name in _NAMES})
 
 
 def encode(memory: Memory) -> list[bytes]:
-    """The bytes of each person's layers."""
+    """The bytes of each person's layers, and the checksum of the whole state."""
     data = memory.whole.tobytes()
-    return [data[i * STATE_BYTES : (i + 1) * STATE_BYTES] + end for i, end in enumerate(memory.ends)]
+    parts = [data[i * STATE_BYTES : (i + 1) * STATE_BYTES] + end for i, end in enumerate(memory.ends)]
+    return [state.checked(part, before) for part, before in zip(parts, memory.begun, strict=True)]
 
 
 def place(finding: Finding) -> int:
@@ -322,16 +335,23 @@ def _forecast(held: Records, rows: _Stack, rest: Bools, wearers: Sequence[Wearer
 
 def _known(rows: _Stack, said: Bools | None, told: list[tuple[int, Finding]]) -> list[tuple[int, Finding]]:
     """A finding about a time is known when the row arrives that brings it to its end, in whatever upload."""
-    found = []
+    closing = []
     for i, finding in told:
         late = (rows.who == i) & (rows.at_s * 1_000_000 >= finding.at_us)
         closes = (late if said is None else late & said).nonzero()[0]
-        if not closes.size:
-            found.append((i, finding))
-            continue
-        place, known_s = rows.known(int(closes[0]))
-        found.append((i, replace(finding, at_us=known_s * 1_000_000, params=finding.params | {"row": place})))
-    return found
+        closing.append(int(closes[0]) if closes.size else -1)
+    return _placed(rows, closing, told)
+
+
+def _placed(rows: _Stack, closing: Sequence[int], told: list[tuple[int, Finding]]) -> list[tuple[int, Finding]]:
+    """Findings with the place of the row that each came with (-1: none here), and when that was known."""
+    if not told:
+        return told
+    place, front_s = (known.tolist() for known in rows.known())
+    return [
+        (i, replace(one, at_us=front_s[k] * 1_000_000, params=one.params | {"row": place[k]}) if k >= 0 else one)
+        for k, (i, one) in zip(closing, told, strict=True)
+    ]
 
 
 def _by_hand(held: Records, rows: _Stack, wearers: Sequence[Wearer]) -> list[tuple[int, Finding]]:
@@ -343,7 +363,10 @@ def _by_hand(held: Records, rows: _Stack, wearers: Sequence[Wearer]) -> list[tup
     for offset in sorted({w.utc_offset_s for w in wearers}):
         mine = measured[[wearers[i].utc_offset_s == offset for i in rows.who[measured].tolist()]]
         told += home_vitals.update(held, rows.who[mine], rows.at_s[mine], rows.hand[mine], offset)
-    return _known(rows, ~np.isnan(rows.hand[:, 0]), told)
+    # Each tells of its own row, also where rows of a later time had arrived before it.
+    taken = zip(rows.who[measured].tolist(), (rows.at_s[measured] * 1_000_000).tolist(), strict=True)
+    row = dict(zip(reversed(list(taken)), reversed(measured.tolist()), strict=True))
+    return _placed(rows, [row.get((i, one.at_us), -1) for i, one in told], told)
 
 
 def listen(

@@ -1,13 +1,15 @@
 """What detection carries from one upload of a patient to the next: one record of fixed size.
 
 Times are whole seconds UTC since 1970, `NEVER` (in the rings 0) where there is none. Sizes are fixed, so that
-the states of a group of patients are one structured array after a single `np.frombuffer`.
+the states of a group of patients are one structured array after a single `np.frombuffer`. Behind this record lies
+what the layers above carry, and last a checksum of both (`layers`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,7 @@ from devices.reading import COLUMNS
 VERSION = 2
 MOST_BYTES = 8192
 NEVER = -(2**40)
+_SUM_BYTES, _UNCHECKED = 4, 1
 RING = 24
 """Samples carried for each windowed vital: more than five minutes at one in 15 s, hours when sparse."""
 
@@ -116,18 +119,24 @@ BLANK_LANE = _blank_lane()[0]
 BLANK = _blank().tobytes()
 
 
+class StateError(ValueError):
+    """A carried state that is damaged, cut off, or of another version."""
+
+
 def decode(states: Sequence[bytes | None]) -> Records:
     """Read the first layer's part of states into one record a patient; None is a patient never analysed.
 
+    The checksum lies with the layers above: `layers.decode` compares it.
+
     Raises
     ------
-    ValueError
-        If a state was written by another version.
+    StateError
+        If a state is cut off or was written by another version.
     """
     size = len(BLANK)
     for data in states:
         if data is not None and (len(data) < size or data[:2] != BLANK[:2]):
-            raise ValueError(
+            raise StateError(
                 f"state must be {size} bytes or more of version {VERSION}, was {len(data)} bytes beginning "
                 f"{data[:2]!r}: replay the patient's readings to rebuild it"
             )
@@ -139,3 +148,47 @@ def decode(states: Sequence[bytes | None]) -> Records:
 def encode(records: Records) -> list[bytes]:
     """The bytes of each record."""
     return [records[i : i + 1].tobytes() for i in range(records.size)]
+
+
+def checksum(data: bytes | memoryview, before: int = 0) -> int:
+    """Checksum of bytes that follow others whose checksum was `before`."""
+    return crc32(data, before)
+
+
+def checked(part: bytes, before: int) -> bytes:
+    """The last part of a state with the checksum of all of it; `before` is that of what lies before."""
+    return part + checksum(part, before).to_bytes(_SUM_BYTES, "little")
+
+
+def rest(data: bytes | None, blank: bytes, version: int, layout: int) -> tuple[bytes, bytes, int]:
+    """What lies behind the first record of a state: the layers' record, what follows it, and the checksum before them.
+
+    Parameters
+    ----------
+    data : bytes or None
+        The whole state; None is a patient never analysed.
+    blank : bytes
+        The layers' record of such a patient. It begins with its version.
+    version, layout : int
+        The version read, and with what its checksums begin. Version 1 had no checksum.
+
+    Raises
+    ------
+    StateError
+        If the state is damaged, cut off, or of another version.
+    """
+    size = len(BLANK)
+    if data is None:
+        return blank, b"", checksum(BLANK, layout)
+    view, said, end = memoryview(data), int.from_bytes(data[size : size + 2], "little"), len(data)
+    before = checksum(view[:size], layout)
+    matches = said == _UNCHECKED
+    if said == version:
+        end -= _SUM_BYTES
+        matches = int.from_bytes(view[end:], "little") == checksum(view[size:end], before)
+    if not matches or data[:2] != BLANK[:2] or end < size + len(blank):
+        raise StateError(
+            f"state must be whole and unaltered, of versions {VERSION} and {version}, was {len(data)} bytes beginning "
+            f"{data[:2]!r} of layers' version {said}: replay the patient's readings to rebuild it"
+        )
+    return blank[:2] + data[size + 2 : size + len(blank)], data[size + len(blank) : end], before

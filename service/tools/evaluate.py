@@ -19,6 +19,7 @@ from service.config import Settings
 from service.tools import evaluation
 from service.tools.evaluation import report
 from service.tools.evaluation.common import Curve, Evaluation, Row, say
+from service.tools.evaluation.damage import Opened, explain
 from service.tools.evaluation.process import Result, Task, measure
 
 OK, NOT_MET, USAGE, ENVIRONMENT = 0, 1, 2, 3
@@ -79,7 +80,7 @@ def choose(found: dict[str, Evaluation | str], asked: Sequence[str]) -> dict[str
 
 
 def run(given: argparse.Namespace, settings: Settings) -> int:
-    """Measure; 0 if every goal is met, 1 if one is not, 2 for an unknown set, 3 where something is missing."""
+    """Measure; 0 if every goal is met, 1 if one is not, 2 for an unknown set, 3 where what was asked for cannot be."""
     if not given.data.is_dir():
         return _environment(f"--data must be a folder of recordings, was {str(given.data)!r}: correct the path")
     if given.report is not None and importlib.util.find_spec("matplotlib") is None:
@@ -95,14 +96,14 @@ def run(given: argparse.Namespace, settings: Settings) -> int:
         known = ", ".join(sorted({word for name, module in found.items() for word in names_of(name, module)}))
         sys.stderr.write(f"ansim evaluate: --set must be one of {known}, was {error.args[0]!r}\n")
         return USAGE
-    ready, absent = _present(chosen, given.data)
+    ready, absent, results = _present(chosen, given.data)
     for line in absent:
-        say(f"ansim evaluate: {line}")
-    if not ready and absent:
+        say(f"ansim evaluate: {line}" if given.set else f"ansim evaluate: skipped: {line}")
+    if not ready and absent and not results:
         say("ansim evaluate: none of the sets has its data there")
         return ENVIRONMENT
     tasks = [Task(name, given.data, given.mode, given.peers, settings) for name in ready]
-    results = [_unread(name, module) for name, module in chosen.items() if isinstance(module, str)]
+    results = [_unread(name, module) for name, module in chosen.items() if isinstance(module, str)] + results
     results += measure(tasks, given.jobs)
     return _tell(given, results, bool(given.set and absent))
 
@@ -112,20 +113,26 @@ def _unread(name: str, error: str) -> Result:
     return Result(name, names_of(name, error), error=error)
 
 
-def _present(chosen: dict[str, Evaluation | str], data: Path) -> tuple[list[str], list[str]]:
-    ready, absent = [], []
+def _present(chosen: dict[str, Evaluation | str], data: Path) -> tuple[list[str], list[str], list[Result]]:
+    """Modules that have their data, sentences about those that lack them, and those whose data cannot be read."""
+    ready, absent, broken = [], [], []
     for name, module in chosen.items():
         if isinstance(module, str):
             continue
+        opened = Opened(data)
         try:
-            lacking = module.missing(data)
+            with opened:
+                lacking = module.missing(data)
         except Exception as error:  # noqa: BLE001 - a file that is no such file must not lose the other sets
-            lacking = f"its data cannot be read ({type(error).__name__}: {error})"
+            why = explain(error, opened) or f"its data cannot be read ({type(error).__name__}: {error})"
+            say(f"ansim evaluate: {', '.join(module.NAMES)} failed: {why}")
+            broken.append(Result(name, module.NAMES, error=why))
+            continue
         if lacking is None:
             ready.append(name)
         else:
             absent.append(f"{', '.join(module.NAMES)}: data not present: {lacking} (looked in {data})")
-    return ready, absent
+    return ready, absent, broken
 
 
 def met(row: Row) -> bool | None:
@@ -149,20 +156,31 @@ def _goal(row: Row) -> str | None:
     return row.goal if row.detector.startswith("ansim") else None
 
 
-def as_dicts(results: Iterable[Result], mode: str) -> list[dict[str, Any]]:
-    """Rows as the contract prints them; a set that failed leaves one row without a value."""
+def unmeasured(row: dict[str, Any]) -> bool:
+    """Whether a row has a goal of ours and no figure to hold against it."""
+    return row["goal"] is not None and row["value"] is None
+
+
+def as_dicts(results: Iterable[Result], mode: str, *, asked: bool = False) -> list[dict[str, Any]]:
+    """Rows as the contract prints them; a set that failed leaves one row without a value.
+
+    A goal without a figure is told as skipped, or as not measurable where the set was `asked` for.
+    """
     printed = []
     for result in results:
         rows = list(result.outcome.rows)
         if result.error is not None:
-            lost = Row(result.names[0], "evaluation", "ansim", None, mode=mode, note=f"failed: {result.error}"[:300])
+            lost = Row(result.names[0], "evaluation", "ansim", None, mode=mode, note=f"failed: {result.error}"[:600])
             rows.append(lost)
         for row in rows:
             plain = dataclasses.asdict(row)
             one = {key: _plain(plain[key]) for key in COLUMNS} | {"goal": _goal(row), "met": met(row), "note": row.note}
+            if unmeasured(one):
+                why = row.note or "nothing in these recordings to measure it on"
+                one["note"] = f"{'not measurable' if asked else 'skipped'}: {why}"
             if result.seen and result.seen[0] and row.detector.startswith("ansim"):
                 told = f"seen: {result.seen[0]} of {result.seen[1]}"
-                one["note"] = told if row.note is None else f"{told}; {row.note}"
+                one["note"] = told if one["note"] is None else f"{told}; {one['note']}"
             printed.append(one)
     return printed
 
@@ -178,7 +196,7 @@ def _plain(value: Any) -> Any:
 
 
 def _tell(given: argparse.Namespace, results: list[Result], lacking: bool) -> int:
-    rows = as_dicts(results, given.mode)
+    rows = as_dicts(results, given.mode, asked=bool(given.set))
     if given.json:
         print("[" + ",\n ".join(json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows) + "]")
     else:
@@ -190,7 +208,10 @@ def _tell(given: argparse.Namespace, results: list[Result], lacking: bool) -> in
     missed = [row for row in rows if row["met"] is False]
     for row in missed:
         say(f"ansim evaluate: not met: {row['set']} {row['measure']} {report.number(row['value'])}, goal {row['goal']}")
-    if lacking or any(result.error for result in results):
+    open_goals = [row for row in rows if unmeasured(row)]
+    for row in open_goals:
+        say(f"ansim evaluate: {row['set']} {row['measure']}: {row['note']}")
+    if lacking or any(result.error for result in results) or (given.set and open_goals):
         return ENVIRONMENT
     return NOT_MET if missed else OK
 

@@ -6,9 +6,12 @@ import argparse
 import json
 import math
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from types import TracebackType
+from typing import Any, Self, cast
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -21,6 +24,10 @@ from service.models import SIGNED, private_key, sign
 from service.tools.evaluate import ENVIRONMENT, OK, USAGE, choose, modules, names_of
 from service.tools.evaluation.common import Evaluation, say
 
+MINUTES = {"cinc2015": 1, "sisfall": 1, "tihm_silence": 1, "tihm_vitals": 1, "weda_fall": 1}
+"""What fitting a set takes of one core of a small server, rounded up (measured)."""
+MINUTES_ELSE = 3
+"""Taken for a set that was not measured."""
 DIGITS = 6
 """Significant digits of a shipped number: finer ones would differ between machines."""
 
@@ -48,14 +55,7 @@ def run(given: argparse.Namespace, _settings: Settings) -> int:
         return _environment(str(error))
     if not given.data.is_dir():
         return _environment(f"--data must be a folder of recordings, was {str(given.data)!r}: correct the path")
-    written: dict[str, bytes] = {}
-    lacking = 0
-    for name, module in chosen.items():
-        problem = module if isinstance(module, str) else module.missing(given.data)
-        if problem is not None:
-            lacking += _environment(f"{name.rpartition('.')[2]}: data not present: {problem}")
-            continue
-        written |= fitted(cast("Evaluation", module), given.data)
+    written, lacking = _fit_all(chosen, given.data)
     folder = models.FOLDER if given.into_package else given.out
     save(written, folder, key)
     if given.into_package:
@@ -63,6 +63,58 @@ def run(given: argparse.Namespace, _settings: Settings) -> int:
     for name, data in written.items():
         print(f"{folder / f'{name}.json'}  {len(data)} bytes  {models.digest(data)}")
     return ENVIRONMENT if lacking else OK
+
+
+def _fit_all(chosen: Mapping[str, Evaluation | str], data: Path) -> tuple[dict[str, bytes], int]:
+    """Fit one set after another, telling how far it is; the models made, and how many sets could not be fitted."""
+    written: dict[str, bytes] = {}
+    lacking, ready = 0, {}
+    for name, module in chosen.items():
+        problem = module if isinstance(module, str) else module.missing(data)
+        if problem is None:
+            ready[name.rpartition(".")[2]] = cast("Evaluation", module)
+        else:
+            lacking += _environment(f"{name.rpartition('.')[2]}: data not present: {problem}") > 0
+    names = list(ready)
+    for k, name in enumerate(names):
+        left = sum(MINUTES.get(one, MINUTES_ELSE) for one in names[k:])
+        turn = f"{name} ({k + 1} of {len(names)})"
+        say(f"ansim fit: {turn} begins: about {_minutes(name)} for it, {left} until all is done")
+        with Pulse(f"ansim fit: {name}", MINUTES.get(name, MINUTES_ELSE)) as pulse:
+            written |= fitted(ready[name], data)
+        say(f"ansim fit: {name} took {pulse.took_s:.0f} s")
+    return written, lacking
+
+
+def _minutes(name: str) -> str:
+    about = MINUTES.get(name, MINUTES_ELSE)
+    return "a minute" if about == 1 else f"{about} minutes"
+
+
+class Pulse:
+    """Says every so often that long work goes on, for how long it has, and for how long it may."""
+
+    def __init__(self, title: str, minutes: int, every_s: float = 30.0) -> None:
+        self.title, self.minutes, self.every_s = title, minutes, every_s
+        self.took_s = 0.0
+        self._over, self.said = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.took_s = time.monotonic() - self._began
+        self._over.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._over.wait(self.every_s):
+            went = time.monotonic() - self._began
+            say(f"{self.title}: at work for {went:.0f} s, usually about {60 * self.minutes} s of one core to itself")
+            self.said.set()
 
 
 def fitted(module: Evaluation, data: Path) -> dict[str, bytes]:

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import Row
 
+from service.detection import layers
+from service.detection.state import StateError
 from service.sealing import SealBroken
 from service.store import readings as store
 from service.store.database import Tx
@@ -16,8 +18,14 @@ from service.workflows.house import House
 
 
 def open_state(house: House, row: Row[Any]) -> bytes:
+    """What a row holds; raises SealBroken where it does not open, or opens to what detection cannot read."""
     record = f"{row.patient_id}:{row.version}"
-    return house.keys.unseal(row.patient_id, "detector_state", record, row.sealed)
+    data = house.keys.unseal(row.patient_id, "detector_state", record, row.sealed)
+    try:
+        layers.decode([data])
+    except StateError as error:
+        raise SealBroken("detector_state", str(row.patient_id), record, str(error)) from error
+    return data
 
 
 def micros(at: datetime) -> int:

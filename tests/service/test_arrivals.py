@@ -216,3 +216,16 @@ def test_a_group_that_cannot_be_written_comes_again_one_by_one(
     accepted = arrivals.accept_readings(house, device, body(0), digest=b"d", nonce="n")
     assert verdicts(accepted)[0]["verdict"] == "stored"
     assert kept(house, device) == [(1, 60, True)]
+
+
+def test_a_memory_that_opens_to_nonsense_is_begun_anew_and_reported(
+    house: House, wearer: Callable[[], Row[Any]]
+) -> None:
+    device = wearer()
+    together(house, arriving(house, device, body(0)))
+    version, state = state_of(house, device)
+    with house.database.write() as tx:
+        memory.save(house, tx, device.patient_id, version + 1, state[:4000], NOW, None)
+    together(house, arriving(house, device, body(1)))
+    assert state_of(house, device)[0] == version + 2
+    assert codes(house, device) == ["record_unreadable"]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import lzma
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -20,7 +22,7 @@ from service import models as start
 from service.cli import main
 from service.config import ConfigError, Settings
 from service.tools import evaluate, fit
-from service.tools.evaluation import process
+from service.tools.evaluation import process, report
 from service.tools.evaluation.common import Curve, Outcome, Row
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +87,7 @@ def test_a_row_has_the_keys_of_the_contract_and_json_stands_alone(
     code = main(["evaluate", "--data", str(measured), "--set", "good", "--mode", "nested", "--peers", "--json"])
     out, err = capfd.readouterr()
     rows = json.loads(out)
-    assert code == 0
+    assert code == 3, "a goal of a set that was asked for could not be measured"
     assert [set(row) for row in rows] == [KEYS] * 3
     assert rows[0] | {"value": 0.99, "met": True, "n_positive": 80, "mode": "nested", "note": None} == rows[0]
     assert rows[1]["value"] is None
@@ -105,6 +107,136 @@ def test_one_failing_set_does_not_lose_the_rows_of_another(measured: Path, capfd
     assert "another kind" in rows["bad", "evaluation"]["note"]
     assert "no_such_library" in rows["broken", "evaluation"]["note"]
     assert "ValueError" in err
+
+
+READS = """
+import csv, lzma
+import numpy as np
+NAMES = ("reads",)
+MODELS = ()
+def missing(data):
+    return None if list(data.glob("*.xz")) else "a.csv.xz"
+def evaluate(data, mode, peers, say):
+    for path in sorted(data.glob("*.xz")):
+        with lzma.open(path, "rt", encoding="utf-8", newline="") as f:
+            for row in csv.DictReader(f):
+                float(row["bpm"])
+    for path in sorted(data.glob("*.npz")):
+        with np.load(path) as held:
+            held["rr_ms"]
+    raise AssertionError("nothing was wrong with the recordings")
+"""
+
+
+def spoilt(data: Path, how: str) -> str:
+    """Put a recording that cannot be used into the folder; returns its name."""
+    whole = lzma.compress(b"bpm\n" + b"".join(b"%d\n" % (k * 7919 % 251) for k in range(9000)))
+    (data / "a.csv.xz").write_bytes(whole)
+    name = "b.npz" if how.startswith("npz") else "b.csv.xz"
+    contents = {
+        "cut": whole[: len(whole) // 2], "empty": b"", "garbage": bytes(range(256)) * 9,
+        "not utf-8": lzma.compress(b"bpm\n\xff\xfe\n"), "columns": lzma.compress(b"rate\n72\n"),
+        "words": lzma.compress(b"bpm\nfast\n"), "npz cut": b"PK\x03\x04" + bytes(60),
+    }  # fmt: skip
+    if how == "npz keys":
+        np.savez(data / name, rr=np.zeros(3))
+    else:
+        (data / name).write_bytes(contents[how])
+    return name
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("cut", "cut off or damaged"), ("empty", "it is empty"), ("garbage", "cut off or damaged"),
+        ("not utf-8", "cut off or damaged"), ("columns", "not what this set expects"),
+        ("words", "not what this set expects"), ("npz cut", "cut off or damaged"),
+        ("npz keys", "not what this set expects"),
+    ],
+)  # fmt: skip
+def test_a_recording_that_cannot_be_used_is_named_in_one_sentence_with_a_remedy(
+    measured: Path, capfd: pytest.CaptureFixture[str], how: str, said: str
+) -> None:
+    package = Path(importlib.import_module("toy_evaluation").__path__[0])
+    (package / "reads.py").write_text(READS)
+    name = spoilt(measured, how)
+    code = main(["evaluate", "--data", str(measured), "--mode", "frozen", "--set", "reads", "good", "--json"])
+    out, err = capfd.readouterr()
+    rows = {(row["set"], row["measure"]): row for row in json.loads(out)}
+    note = rows["reads", "evaluation"]["note"]
+    assert code == 3
+    assert rows["good", "sensitivity"]["value"] == 0.99
+    assert "Traceback" not in err
+    assert f"{name}" in note
+    assert said in note
+    assert "; " in note, "what to do"
+    assert note.removeprefix("failed: ") in err
+
+
+def test_a_mistake_of_ours_is_not_put_down_to_the_recordings(
+    measured: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    package = Path(importlib.import_module("toy_evaluation").__path__[0])
+    (package / "reads.py").write_text(READS)
+    spoilt(measured, "cut")
+    (measured / "b.csv.xz").unlink()
+    assert main(["evaluate", "--data", str(measured), "--mode", "frozen", "--set", "reads"]) == 3
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_a_set_whose_recordings_cannot_even_be_looked_at_leaves_a_row(
+    measured: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    package = Path(importlib.import_module("toy_evaluation").__path__[0])
+    (package / "looks.py").write_text(
+        "NAMES = ('looks',)\nMODELS = ()\n"
+        "def missing(data):\n    return None if int((data / 'n.csv').read_text()) else 'n'\n"
+        "def evaluate(*given):\n    pass\n"
+    )
+    (measured / "n.csv").write_text("many")
+    assert main(["evaluate", "--data", str(measured), "--mode", "frozen", "--set", "looks", "good", "--json"]) == 3
+    rows = {row["set"]: row for row in json.loads(capfd.readouterr().out)}
+    assert "n.csv, the last recording read" in rows["looks"]["note"]
+    assert "good" in rows
+
+
+@pytest.mark.parametrize(("asked", "code", "word"), [(["--set", "good"], 3, "not measurable"), ([], 0, "skipped")])
+def test_a_goal_without_a_figure_counts_where_its_set_was_asked_for(
+    measured: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], asked: list[str], code: int,
+    word: str,
+) -> None:  # fmt: skip
+    rows = [Row("good", "delay_s", "ansim", None, goal="<= 45", note="no episode"), Row("good", "m", "river", None)]
+    done = process.Result("toy", ("good",), Outcome(rows))
+    monkeypatch.setattr(evaluate, "measure", lambda tasks, jobs: [done])
+    monkeypatch.setattr(evaluate, "modules", lambda: {"toy.good": importlib.import_module("toy_evaluation.good")})
+    assert main(["evaluate", "--data", str(measured), "--mode", "nested", *asked]) == code
+    out, err = capfd.readouterr()
+    assert f"{word}: no episode" in out
+    assert f"good delay_s: {word}: no episode" in err
+
+
+def test_absent_data_nobody_asked_for_are_skipped_in_so_many_words(
+    measured: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    package = Path(importlib.import_module("toy_evaluation").__path__[0])
+    (package / "reads.py").write_text(READS)
+    names = ("good", "reads")
+    found = {f"toy_evaluation.{name}": importlib.import_module(f"toy_evaluation.{name}") for name in names}
+    monkeypatch.setattr(evaluate, "modules", lambda: found)
+    assert main(["evaluate", "--data", str(measured), "--mode", "nested"]) == 0
+    assert "skipped: reads: data not present: a.csv.xz" in capfd.readouterr().err
+    assert main(["evaluate", "--data", str(measured), "--mode", "nested", "--set", "good", "reads"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("measure", "word"),
+    [
+        ("specificity at the shipped point, waves", "7 negative"), ("window specificity", "7 negative"),
+        ("sensitivity at specificity 0.98", "7 true"), ("false alarms per patient-day", "7 false"),
+    ],
+)  # fmt: skip
+def test_what_a_figure_rests_on_is_called_what_it_is(measure: str, word: str) -> None:
+    assert report.basis({"measure": measure, "n_positive": 7, "n_subjects": None, "negative_hours": None}) == word
 
 
 def test_an_unknown_set_is_a_usage_error_that_names_the_known(
@@ -192,8 +324,6 @@ def test_the_page_is_complete_in_itself_and_marks_where_the_product_works(
 
 def test_a_curve_without_points_draws_nothing_and_breaks_nothing(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from service.tools.evaluation import report
-
     line = Curve("s", "Calibration", "x", "y", [0.0, 1.0], [0.0, 0.9], "<b>", True)
     curves = [Curve("s", "Empty", "x", "y", [], []), line]
     page = report.write(tmp_path, [], curves, tmp_path, "frozen").read_text("utf-8")
@@ -227,6 +357,21 @@ def test_fit_writes_one_spelling_and_signs_it(
     assert main(["fit", "nothing", "--data", str(measured)]) == 2
     assert main([*words[:-1], str(measured / "good.csv")]) == 3
     assert "Ed25519" in capfd.readouterr().err
+
+
+def test_fit_says_how_far_it_is_and_how_long_it_may_take(
+    measured: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", "good", "--data", str(measured), "--out", str(tmp_path / "models")]) == 0
+    err = capfd.readouterr().err
+    assert "good (1 of 1) begins: about 3 minutes for it, 3 until all is done" in err
+    assert "good took 0 s" in err
+
+
+def test_long_work_says_that_it_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
+    with fit.Pulse("fit: toy", 2, every_s=0.01) as pulse:
+        assert pulse.said.wait(10)
+    assert "fit: toy: at work for 0 s, usually about 120 s" in capfd.readouterr().err
 
 
 def test_fitting_into_the_package_pins_what_it_wrote(tmp_path: Path) -> None:

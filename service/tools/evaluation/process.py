@@ -20,6 +20,7 @@ from devices.models import ModelError, load
 from service import models
 from service.config import Settings
 from service.tools.evaluation.common import Evaluation, Outcome, file_hash, say
+from service.tools.evaluation.damage import Opened, explain
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -87,17 +88,21 @@ def perform(task: Task) -> Result:
     result = Result(task.module, module.NAMES)
     title = ", ".join(module.NAMES)
     say(f"ansim evaluate: {title} ({task.mode}) begins")
+    opened = Opened(task.data)
     try:
         if task.settings is not None:
             models.put_in_force(task.settings)
-        result.outcome = module.evaluate(task.data, task.mode, task.peers, say)
+        with opened:
+            result.outcome = module.evaluate(task.data, task.mode, task.peers, say)
         if task.mode == "frozen":
             result.seen = seen(module, task.data, result.outcome)
             if result.seen and result.seen[0]:
                 say(f"ansim evaluate: {title}: seen: {result.seen[0]} of {result.seen[1]} subjects were fitted on")
     except Exception as error:  # noqa: BLE001 - one failing set must not lose the others' rows
-        result.error = f"{type(error).__name__}: {error}"
-        say(f"ansim evaluate: {title} failed\n{traceback.format_exc()}")
+        unfit = explain(error, opened)
+        result.error = unfit or f"{type(error).__name__}: {error}"
+        say(f"ansim evaluate: {title} failed: {unfit}" if unfit else
+            f"ansim evaluate: {title} failed\n{traceback.format_exc()}")  # fmt: skip
     result.took_s = time.monotonic() - started
     say(f"ansim evaluate: {title} took {result.took_s:.0f} s")
     return result

@@ -43,11 +43,18 @@ def interval(row: dict[str, Any]) -> str:
     return "" if low is None or high is None else f"({number(low)} to {number(high)})"
 
 
+def _counted(measure: str) -> str:
+    """What a row counts under `n_positive`: a share of those without the sign rests on these, a rate on false ones."""
+    if "specificity" in measure.partition(" at ")[0]:
+        return "negative"
+    return "false" if measure.startswith(("false alarms ", "false questions ")) else "true"
+
+
 def basis(row: dict[str, Any]) -> str:
     """What a figure rests on."""
     parts = []
     if row["n_positive"] is not None:
-        parts.append(f"{row['n_positive']} true")
+        parts.append(f"{row['n_positive']} {_counted(row['measure'])}")
     if row["n_subjects"] is not None:
         parts.append(f"{row['n_subjects']} people")
     if row["negative_hours"] is not None:

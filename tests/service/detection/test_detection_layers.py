@@ -10,6 +10,8 @@ from detection_rows import DEFAULT, T0, batch
 
 from devices.reading import Batch, Beats, Waveform
 from service.detection import analyse, layers
+from service.detection import state as carried
+from service.detection.state import BLANK, StateError
 
 
 def beating(k: int, bpm: float, hr: float, **more: float) -> Batch:
@@ -43,9 +45,52 @@ def test_beats_and_readings_of_a_group_are_heard_as_those_of_each_alone() -> Non
 def test_memory_is_the_same_after_it_was_written_and_read() -> None:
     state = analyse([None], [beating(0, 70, 72)], [DEFAULT], T0 * 1_000_000)[0].state
     memory = layers.decode([state, None])
-    again = layers.decode([bytes(len(state) - len(part)) + part for part in layers.encode(memory)])
+    first = state[: len(BLANK)], BLANK
+    again = layers.decode([one + part for one, part in zip(first, layers.encode(memory), strict=True)])
     assert again.whole.tobytes() == memory.whole.tobytes()
     assert memory.own["look_t"][1] == layers.NEVER
+
+
+def learnt() -> bytes:
+    """A state with something in every part of it, the open end of a fall too."""
+    data = analyse([None], [beating(0, 70, 72)], [DEFAULT], T0 * 1_000_000)[0].state
+    memory = layers.decode([data])
+    memory.ends[0] = bytes(range(60))
+    return data[: len(BLANK)] + layers.encode(memory)[0]
+
+
+def test_a_single_altered_bit_anywhere_in_a_state_is_noticed() -> None:
+    data = learnt()
+    upload = beating(1, 70, 72)
+    for at in np.random.default_rng(1).integers(0, 8 * len(data), 400).tolist():
+        altered = bytearray(data)
+        altered[at // 8] ^= 1 << at % 8
+        with pytest.raises(StateError, match="replay the patient's readings"):
+            analyse([None, bytes(altered)], [upload] * 2, [DEFAULT] * 2, T0 * 1_000_000)
+
+
+def test_a_state_cut_off_anywhere_is_noticed() -> None:
+    data = learnt()
+    for size in [0, 1, 2, len(BLANK), len(BLANK) + 1, *range(3, len(data), 97), len(data) - 1]:
+        with pytest.raises(StateError, match="replay the patient's readings"):
+            layers.decode([data[:size]])
+
+
+def test_a_state_from_before_there_were_checksums_is_read() -> None:
+    data = learnt()
+    size = len(BLANK)
+    older = data[:size] + b"\x01\x00" + data[size + 2 : -4]
+    upload = [beating(1, 70, 72)]
+    once, again = (analyse([one], upload, [DEFAULT], T0 * 1_000_000)[0] for one in (older, data))
+    assert once.state == again.state
+    assert once.state[size : size + 2] == b"\x02\x00"
+
+
+def test_a_checksum_of_another_layout_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = learnt()
+    monkeypatch.setattr(layers, "_LAYOUT", carried.checksum(b"a layer has grown"))
+    with pytest.raises(StateError):
+        layers.decode([data])
 
 
 def baseline_of(upload: Batch) -> tuple[list[int], list[int]]:
@@ -98,7 +143,7 @@ def test_a_finding_of_an_hour_says_the_row_that_closed_it() -> None:
         who=np.array([0, 0, 1, 1]), at_s=np.array([100, 90, 50, 70]), carried_s=np.array([0, 60]),
         evidence=np.zeros((4, 5)), hand=np.zeros((4, 3)), steps=np.zeros(4),
     )  # fmt: skip
-    assert [rows.known(row) for row in range(4)] == [(0, 100), (1, 100), (0, 60), (1, 70)]
+    assert [known.tolist() for known in rows.known()] == [[0, 1, 0, 1], [100, 100, 60, 70]]
     finding = layers.Finding("baseline", "heart_rate_drift_up", 0, 60_000_000, 1.0)
     [(who, told)] = layers._known(rows, None, [(1, finding)])
     assert (who, told.at_us, told.params["row"]) == (1, 70_000_000, 1)

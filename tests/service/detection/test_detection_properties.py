@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from detection_rows import DEFAULT, T0, Wearer, at, batch, part
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from devices.reading import COLUMNS, Batch, Event, EventKind
@@ -67,6 +67,7 @@ def feed(pieces, person):
     st.sampled_from([0.0, 60.0]),
     st.sampled_from([DEFAULT, PERSONAL]),
 )
+@example(2122, 196, [6], 60.0, DEFAULT)
 def test_the_same_rows_in_other_uploads_give_identical_alarms(seed, rows, cuts, shuffle_s, person):
     whole = restless(seed, rows, shuffle_s)
     edges = [0, *sorted({c for c in cuts if c < rows}), rows]
@@ -158,6 +159,19 @@ def test_rows_without_a_value_are_accepted_and_say_nothing():
     result = w.post(batch(np.arange(60)))
     assert (w.codes, result.quality.tolist()) == ([], [0] * 60)
     assert current_status(w.state, DEFAULT, NOW_US).word == "unknown"
+
+
+@pytest.mark.parametrize("endless", [np.inf, -np.inf])
+def test_a_value_without_bound_is_one_that_was_not_measured(endless):
+    calm = batch(np.arange(0, 900, 15), hr=72, spo2=97, resp=15, temp=36.6, sys=130, steps=0, worn=1, battery=80)
+    rows = np.arange(0, calm.values.shape[0], 3)
+    given, absent = (batch(np.arange(0, 900, 15)) for _ in range(2))
+    given.values[:], absent.values[:] = calm.values, calm.values
+    given.values[rows], absent.values[rows] = endless, np.nan
+    one, other = (analyse([None], [upload], [DEFAULT], NOW_US)[0] for upload in (given, absent))
+    assert (one.state, one.opened, one.findings) == (other.state, other.opened, other.findings)
+    assert one.quality.tolist() == other.quality.tolist()
+    assert np.isinf(given.values[rows]).all()
 
 
 def test_state_keeps_within_its_size_with_the_open_end_of_a_fall():
