@@ -12,13 +12,17 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, bindparam, create_engine, event, insert, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from service.store import spending
 from service.store.tables import Counter, Event, table
 
 _READ = "ansim_read"
 _GROUP_MOST = 64
 _COUNTER, _EVENT = table(Counter), table(Event)
+UNAVAILABLE = (OperationalError, InterfaceError, InternalError, PoolTimeout, ConnectionError)
+"""The database (or the key store) is locked, full, read-only or away: nothing is wrong with what it was asked."""
 T = TypeVar("T")
 
 
@@ -28,6 +32,7 @@ class Tx:
 
     conn: Connection
     events: list[dict[str, Any]] = field(default_factory=list)
+    spent: dict[tuple[UUID, str, str], tuple[int, int]] = field(default_factory=dict)
 
     def emit(
         self,
@@ -48,6 +53,18 @@ class Tx:
                 "at": at,
             }
         )
+
+    def spend(self, organisation_id: UUID, day: str, channel: str, messages: int, cost_micros: int) -> None:
+        """Count what messages cost, once this commits."""
+        key = (organisation_id, day, channel)
+        before = self.spent.get(key, (0, 0))
+        self.spent[key] = (before[0] + messages, before[1] + cost_micros)
+
+    def _flush(self) -> None:
+        # A day's rows are everybody's: taken last and in one order, nobody waits for them the other way round.
+        for key in sorted(self.spent, key=str):
+            spending.add(self.conn, *key, *self.spent[key])
+        self._flush_events()
 
     def _flush_events(self) -> None:
         if not self.events:
@@ -89,7 +106,7 @@ class Database:
         with self._gate, self.engine.connect() as conn, conn.begin():
             tx = Tx(conn)
             yield tx
-            tx._flush_events()
+            tx._flush()
 
     @contextmanager
     def read(self) -> Iterator[Tx]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Row, and_, bindparam, case, func, insert, literal, or_, select, type_coerce, update
 
-from dispatch.incident import SETTLING, NotificationKind, State
+from dispatch.incident import SETTLING, Channel, NotificationKind, State
 from service.store.database import Tx
 from service.store.tables import AlarmConditionRow, Counter, Event, IncidentLog, IncidentRow, Notification, table
 
@@ -19,6 +19,14 @@ _COUNTER = table(Counter)
 
 PAGING = (NotificationKind.PAGE.value, NotificationKind.ASK.value, NotificationKind.TECHNICAL.value)
 """Kinds that an acknowledgement stops."""
+_OWE_PROOF = (
+    update(_INCIDENT)
+    .where(
+        _INCIDENT.c.id == select(_OUTBOX.c.incident_id).where(_OUTBOX.c.id == bindparam("of")).scalar_subquery(),
+        _INCIDENT.c.closed_at.is_not(None),
+    )
+    .values(proof_due_at=_INCIDENT.c.closed_at)
+)
 PENDING, CLAIMED, SENT, ENDED = "pending", "claimed", "sent", "ended"
 CANCELLED, EXPIRED, FAILED = "cancelled", "expired", "failed"
 
@@ -53,8 +61,14 @@ def end_conditions(tx: Tx, patient_id: UUID, codes: list[str], now: datetime) ->
             _CONDITION.c.ended_at.is_(None),
         )
         .values(ended_at=now)
+        .returning(_CONDITION.c.incident_id)
     )
-    return done.rowcount
+    theirs = done.scalars().all()
+    cases = [one for one in theirs if one is not None]
+    if cases:
+        closed = _INCIDENT.c.id.in_(cases), _INCIDENT.c.closed_at.is_not(None)
+        tx.conn.execute(update(_INCIDENT).where(*closed).values(proof_due_at=_INCIDENT.c.closed_at))
+    return len(theirs)
 
 
 def still_open(tx: Tx, codes: list[str], organisation_id: UUID | None = None) -> Sequence[Row[Any]]:
@@ -308,21 +322,52 @@ def any_pending(tx: Tx, now: datetime) -> bool:
     return tx.conn.execute(select(_OUTBOX.c.id).where(_claimable(now)).limit(1)).first() is not None
 
 
+def revive_pages(tx: Tx, now: datetime, until: datetime, longest: timedelta) -> int:
+    """A page that expired before anybody could try it (our clock leapt, we were down) is tried once all the same."""
+    life = type_coerce(_OUTBOX.c.expires_at, BigInteger) - type_coerce(_OUTBOX.c.created_at, BigInteger)
+    done = tx.conn.execute(
+        update(_OUTBOX)
+        .where(
+            _OUTBOX.c.status == PENDING,
+            _OUTBOX.c.kind == NotificationKind.PAGE.value,
+            _OUTBOX.c.tries == 0,
+            _OUTBOX.c.expires_at <= now,
+            life <= longest // timedelta(microseconds=1),
+        )
+        .values(expires_at=until, due_at=now)
+    )
+    return done.rowcount
+
+
+URGENT = [NotificationKind.PAGE.value, NotificationKind.ASK.value, NotificationKind.DISPATCH.value]
+
+
 def claim_notifications(
-    tx: Tx, worker: str, now: datetime, lease_until: datetime, most: int = 50
+    tx: Tx, worker: str, now: datetime, lease_until: datetime, most: int = 50, but: Iterable[UUID] = ()
 ) -> Sequence[Row[Any]]:
-    """Take what is due, and what a dead worker left behind; nobody else gets it while the lease runs."""
+    """Take what is due, and what a dead worker left behind; nobody else gets it while the lease runs.
+
+    What may wait goes after what may not; ``but`` are messages that this process holds in its hands already.
+    """
+    held = list(but)
     chosen = (
         select(_OUTBOX.c.id)
-        .where(_claimable(now))
-        .order_by(_OUTBOX.c.due_at)
+        .where(_claimable(now), *([_OUTBOX.c.id.not_in(held)] if held else []))
+        .order_by(case((_OUTBOX.c.kind.in_(URGENT), 0), else_=1), _OUTBOX.c.due_at)
         .limit(most)
         .with_for_update(skip_locked=True)
     )
     return tx.conn.execute(
         update(_OUTBOX)
         .where(_OUTBOX.c.id.in_(chosen))
-        .values(status=CLAIMED, claimed_by=worker, lease_until=lease_until, tries=_OUTBOX.c.tries + 1)
+        .values(
+            status=CLAIMED,
+            claimed_by=worker,
+            lease_until=lease_until,
+            tries=_OUTBOX.c.tries + 1,
+            # Until its fate is told: if we die now, whoever takes it next asks the carrier first.
+            unsure_since=func.coalesce(_OUTBOX.c.unsure_since, literal(now, _OUTBOX.c.unsure_since.type)),
+        )
         .returning(_OUTBOX)
     ).all()
 
@@ -337,6 +382,8 @@ def _claimable(now: datetime) -> Any:
 
 def update_notification(tx: Tx, notification_id: UUID, **values: Any) -> None:
     tx.conn.execute(update(_OUTBOX).where(_OUTBOX.c.id == notification_id).values(**values))
+    # A case that is closed and signed already is signed anew with what came late.
+    tx.conn.execute(_OWE_PROOF, {"of": notification_id})
 
 
 def still_wanted(tx: Tx, row: Row[Any]) -> bool:
@@ -353,16 +400,51 @@ def still_wanted(tx: Tx, row: Row[Any]) -> bool:
     return held.state not in {*SETTLING, State.CLOSED} and not held.acknowledged
 
 
-def release_notification(tx: Tx, notification_id: UUID, worker: str, due_at: datetime) -> bool:
-    """Give a claimed message back for another try."""
+def release_notification(
+    tx: Tx, notification_id: UUID, worker: str, due_at: datetime, *, unsure: bool = False, uncounted: bool = False
+) -> bool:
+    """Give a claimed message back for another try; ``unsure``: the carrier may have acted all the same."""
+    values: dict[str, Any] = {"status": PENDING, "due_at": due_at, "lease_until": None, "claimed_by": None}
+    if not unsure:
+        values["unsure_since"] = None
+    if uncounted:
+        values["tries"] = _OUTBOX.c.tries - 1
+    return _of_worker(tx, notification_id, worker, values)
+
+
+def renew_lease(tx: Tx, notification_id: UUID, worker: str, until: datetime) -> bool:
+    """Hold a claimed message longer; False when another worker has it by now."""
+    return _of_worker(tx, notification_id, worker, {"lease_until": until})
+
+
+def _of_worker(tx: Tx, notification_id: UUID, worker: str, values: dict[str, Any]) -> bool:
     done = tx.conn.execute(
         update(_OUTBOX)
         .where(
             _OUTBOX.c.id == notification_id, _OUTBOX.c.status == CLAIMED, _OUTBOX.c.claimed_by == worker
         )
-        .values(status=PENDING, due_at=due_at, lease_until=None, claimed_by=None)
+        .values(**values)
     )
     return done.rowcount == 1
+
+
+def texts_to(tx: Tx, patient_id: UUID, person_id: UUID, since: datetime) -> Sequence[Row[Any]]:
+    """What was written to one person about one patient lately, newest first."""
+    return tx.conn.execute(
+        select(_OUTBOX)
+        .where(
+            _OUTBOX.c.patient_id == patient_id,
+            _OUTBOX.c.target_id == person_id,
+            _OUTBOX.c.channel == Channel.TEXT.value,
+            _OUTBOX.c.created_at >= since,
+            _OUTBOX.c.sent_at.is_not(None),
+        )
+        .order_by(_OUTBOX.c.created_at.desc())
+    ).all()
+
+
+def by_provider_id(tx: Tx, provider_id: str) -> Row[Any] | None:
+    return tx.conn.execute(select(_OUTBOX).where(_OUTBOX.c.provider_id == provider_id)).first()
 
 
 def last_cursor(tx: Tx) -> int:

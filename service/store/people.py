@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -111,6 +111,29 @@ def retire_phone(tx: Tx, person_id: UUID, phone_index: bytes, at: datetime) -> N
         update(_PERSON_PHONE)
         .where(_PERSON_PHONE.c.person_id == person_id, _PERSON_PHONE.c.phone_index == phone_index)
         .values(retired_at=at)
+    )
+
+
+def phones_of(tx: Tx, person_ids: Iterable[UUID]) -> Sequence[Row[Any]]:
+    """What is known of these people's numbers: verified, retired, broken; the numbers themselves are sealed."""
+    return tx.conn.execute(select(_PERSON_PHONE).where(_PERSON_PHONE.c.person_id.in_(list(person_ids)))).all()
+
+
+def phone_answered(tx: Tx, person_id: UUID, phone_index: bytes, at: datetime) -> None:
+    """A key was pressed there: the number is theirs, and it works."""
+    tx.conn.execute(
+        update(_PERSON_PHONE)
+        .where(_PERSON_PHONE.c.person_id == person_id, _PERSON_PHONE.c.phone_index == phone_index)
+        .values(verified_at=at, broken_at=None)
+    )
+
+
+def phone_broken(tx: Tx, person_id: UUID, phone_index: bytes, at: datetime) -> None:
+    """The carrier says that there is no such number."""
+    tx.conn.execute(
+        update(_PERSON_PHONE)
+        .where(_PERSON_PHONE.c.person_id == person_id, _PERSON_PHONE.c.phone_index == phone_index)
+        .values(broken_at=at)
     )
 
 
@@ -264,6 +287,26 @@ def devices_heard_after(tx: Tx, now: datetime) -> Sequence[Row[Any]]:
     ).all()
 
 
+def silences_too_far_off(tx: Tx, now: datetime, put_off: timedelta) -> Sequence[Row[Any]]:
+    """Devices whose silence would be judged later than their limit, or any putting off, allows from now on."""
+    due = type_coerce(_DEVICE.c.silence_due_at, BigInteger)
+    now_us = (now - EPOCH) // MICROSECOND
+    limit_us = cast(_DEVICE.c.silent_after_s, BigInteger) * 1_000_000
+    return tx.conn.execute(
+        select(_DEVICE).where(
+            due > now_us + put_off // MICROSECOND, due > now_us + limit_us, _DEVICE.c.revoked_at.is_(None)
+        )
+    ).all()
+
+
+def judge_silence_at(tx: Tx, patient_id: UUID, device_id: UUID, at: datetime) -> None:
+    tx.conn.execute(
+        update(_DEVICE)
+        .where(_DEVICE.c.patient_id == patient_id, _DEVICE.c.id == device_id)
+        .values(silence_due_at=at)
+    )
+
+
 def note_silence(
     tx: Tx, patient_id: UUID, device_id: UUID, *, seen: datetime | None, since: datetime, again: datetime
 ) -> bool:
@@ -360,6 +403,17 @@ def service_key(tx: Tx, key_hash: bytes) -> Row[Any] | None:
 
 def site(tx: Tx, name: str) -> Row[Any] | None:
     return tx.conn.execute(select(_SITE).where(_SITE.c.name == name)).first()
+
+
+def turn_site(tx: Tx, name: str, before: str, after: str, at: datetime) -> bool:
+    """Compare-and-set of a site's fact; one that was never written counts as empty. True for whoever turned it."""
+    done = tx.conn.execute(
+        update(_SITE).where(_SITE.c.name == name, _SITE.c.value == before).values(value=after, at=at)
+    )
+    if done.rowcount == 1 or before or site(tx, name) is not None:
+        return done.rowcount == 1
+    tx.conn.execute(insert(_SITE).values(name=name, value=after, at=at))
+    return True
 
 
 def set_site(tx: Tx, name: str, value: str, at: datetime) -> None:

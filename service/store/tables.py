@@ -88,6 +88,8 @@ class PersonPhone(SQLModel, table=True):
     position: int
     verified_at: datetime | None = _maybe_at()
     retired_at: datetime | None = _maybe_at()
+    broken_at: datetime | None = _maybe_at()
+    """The carrier said that there is no such number; cleared when it is answered."""
 
 
 class Patient(SQLModel, table=True):
@@ -202,6 +204,7 @@ class AlarmConditionRow(SQLModel, table=True):
     __table_args__ = (
         Index("ix_alarm_condition_open", "patient_id", "ended_at"),
         Index("ix_alarm_condition_still", "ended_at", "code"),
+        Index("ix_alarm_condition_held", "held_until"),
     )
     patient_id: UUID = _id(key=True)
     id: UUID = _id(key=True)
@@ -214,6 +217,8 @@ class AlarmConditionRow(SQLModel, table=True):
     started_at: datetime = _at()
     detected_at: datetime = _at()
     ended_at: datetime | None = _maybe_at()
+    held_until: datetime | None = _maybe_at()
+    """Snoozed until then: it opened nothing yet, and does if it is still true at that time."""
     sealed: bytes = _bytes()
 
 
@@ -224,6 +229,7 @@ class IncidentRow(SQLModel, table=True):
     __table_args__ = (
         Index("ix_incident_due", "next_step_at"),
         Index("ix_incident_open", "organisation_id", "closed_at", "opened_at"),
+        Index("ix_incident_proof", "proof_due_at"),
     )
     patient_id: UUID = _id(key=True)
     id: UUID = _id(key=True, unique=True)
@@ -238,6 +244,8 @@ class IncidentRow(SQLModel, table=True):
     opened_at: datetime = _at()
     next_step_at: datetime | None = _maybe_at()
     closed_at: datetime | None = _maybe_at()
+    proof_due_at: datetime | None = _maybe_at()
+    """Since when a proof is owed: the case closed, or something about it changed after that."""
     version: int
     sealed: bytes = _bytes()
 
@@ -290,6 +298,8 @@ class Notification(SQLModel, table=True):
     answered_at: datetime | None = _maybe_at()
     ended_at: datetime | None = _maybe_at()
     duration_s: int | None = None
+    unsure_since: datetime | None = _maybe_at()
+    """A try whose fate the carrier did not tell: it is looked up before anything is sent again."""
 
 
 class Event(SQLModel, table=True):
@@ -348,3 +358,123 @@ class ServiceKey(SQLModel, table=True):
     scopes: str
     created_at: datetime = _at()
     revoked_at: datetime | None = _maybe_at()
+
+
+class PolicyDocument(SQLModel, table=True):
+    """An escalation policy as written by people; every version is kept, none is ever changed."""
+
+    __tablename__ = "policy_document"
+    __table_args__ = (Index("ix_policy_document_scope", "organisation_id", "scope", "district_code", "patient_id"),)
+    id: UUID = _id(key=True)
+    organisation_id: UUID = _id()
+    scope: str
+    """organisation, district or patient: the narrowest that exists holds."""
+    district_code: str = ""
+    patient_id: UUID | None = _maybe_id()
+    version: int
+    """Counts on within the organisation."""
+    text: str
+    author_id: UUID = _id()
+    created_at: datetime = _at()
+
+
+class Snooze(SQLModel, table=True):
+    """A sign that the family wants to be quiet about for a while; never a grave one, never without an end."""
+
+    __table_args__ = (Index("ix_snooze_until", "until_at"),)
+    patient_id: UUID = _id(key=True)
+    id: UUID = _id(key=True)
+    organisation_id: UUID = _id()
+    code: str
+    from_at: datetime = _at()
+    until_at: datetime = _at()
+    by_id: UUID = _id()
+    ended_at: datetime | None = _maybe_at()
+
+
+class DrillRow(SQLModel, table=True):
+    """One personal fire drill: who was reached, through which links; the drill itself is sealed."""
+
+    __tablename__ = "drill"
+    __table_args__ = (
+        Index("ix_drill_due", "next_step_at"),
+        Index("ix_drill_patient", "patient_id", "started_at"),
+    )
+    patient_id: UUID = _id(key=True)
+    id: UUID = _id(key=True, unique=True)
+    organisation_id: UUID = _id()
+    district_code: str
+    purpose: str
+    """drill, or verify: one number alone."""
+    state: str
+    """running, waiting (an incident is open), proven, broken."""
+    started_at: datetime = _at()
+    next_step_at: datetime | None = _maybe_at()
+    ended_at: datetime | None = _maybe_at()
+    version: int
+    sealed: bytes = _bytes()
+
+
+class Reachability(SQLModel, table=True):
+    """What is proven about reaching help for a person, and when it is proven next."""
+
+    __table_args__ = (Index("ix_reachability_drill", "drill_due_at"),)
+    patient_id: UUID = _id(key=True)
+    organisation_id: UUID = _id(index=True)
+    proven_at: datetime | None = _maybe_at()
+    broken_since: datetime | None = _maybe_at()
+    broken_link: str = ""
+    """Which links failed, with commas between: door, detection, carrier, contacts, or a contact's id and why."""
+    drill_due_at: datetime | None = _maybe_at()
+    gap_from: datetime | None = _maybe_at()
+    """From then on nobody can be reached, unless somebody does something about it."""
+    gap_until: datetime | None = _maybe_at()
+    looked_at: datetime | None = _maybe_at()
+
+
+class VirtualBand(SQLModel, table=True):
+    """The band that nobody wears: its SOS goes through every link of the chain, and is a drill."""
+
+    __tablename__ = "virtual_band"
+    patient_id: UUID = _id(key=True)
+    device_id: UUID = _id(unique=True)
+    sealed_key: bytes = _bytes()
+    created_at: datetime = _at()
+
+
+class PushSubscription(SQLModel, table=True):
+    """A browser that asked to be told; its address is sealed."""
+
+    __tablename__ = "push_subscription"
+    person_id: UUID = _id(key=True)
+    id: UUID = _id(key=True)
+    endpoint_index: bytes = Field(sa_type=LargeBinary, unique=True)
+    sealed: bytes = _bytes()
+    created_at: datetime = _at()
+    ended_at: datetime | None = _maybe_at()
+
+
+class Proof(SQLModel, table=True):
+    """The signed end of an incident's chain: what happened, row by row, and that nothing was changed since."""
+
+    patient_id: UUID = _id(key=True)
+    incident_id: UUID = _id(key=True)
+    version: int = Field(primary_key=True)
+    number: int = Field(sa_type=BigInteger, unique=True)
+    """Counts on through the whole installation: each proof holds the head of the one before it."""
+    made_at: datetime = _at()
+    head: bytes = _bytes()
+    document: bytes = _bytes()
+    """The leaves, in order: table, row, SHA-256 of what it held. Ids and hashes only, so erasure leaves it true."""
+    keyid: str
+    signature: bytes = _bytes()
+
+
+class Spend(SQLModel, table=True):
+    """What messages cost on one day (UTC), in millionths of the currency's unit."""
+
+    organisation_id: UUID = _id(key=True)
+    day: str = Field(primary_key=True)
+    channel: str = Field(primary_key=True)
+    messages: int = 0
+    cost_micros: int = Field(default=0, sa_type=BigInteger)

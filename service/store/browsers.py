@@ -1,0 +1,44 @@
+"""Queries about browsers that asked to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, delete, insert, select, update
+
+from service.store.database import Tx
+from service.store.tables import PushSubscription, table
+
+_PUSH = table(PushSubscription)
+
+
+def add(tx: Tx, **values: Any) -> None:
+    tx.conn.execute(insert(_PUSH).values(ended_at=None, **values))
+
+
+def of(tx: Tx, person_id: UUID) -> Sequence[Row[Any]]:
+    """A person's live browsers, newest first."""
+    return tx.conn.execute(
+        select(_PUSH)
+        .where(_PUSH.c.person_id == person_id, _PUSH.c.ended_at.is_(None))
+        .order_by(_PUSH.c.created_at.desc(), _PUSH.c.id.desc())
+    ).all()
+
+
+def forget(tx: Tx, endpoint_index: bytes) -> None:
+    tx.conn.execute(delete(_PUSH).where(_PUSH.c.endpoint_index == endpoint_index))
+
+
+def end(tx: Tx, subscription_id: UUID, now: datetime) -> None:
+    tx.conn.execute(update(_PUSH).where(_PUSH.c.id == subscription_id).values(ended_at=now))
+
+
+def end_of(tx: Tx, person_id: UUID, endpoint_index: bytes, now: datetime) -> None:
+    tx.conn.execute(
+        update(_PUSH)
+        .where(_PUSH.c.person_id == person_id, _PUSH.c.endpoint_index == endpoint_index)
+        .values(ended_at=now)
+    )
