@@ -14,30 +14,43 @@ from msgspec.structs import replace
 from dispatch.alarm import AlarmCondition, Priority
 from dispatch.codes import CloseReason, Disbelief, Log, Message, Why
 from dispatch.escalation_answers import (
-    ask_again,
-    ask_call_ended,
-    ask_next_or_confirm,
+    ARRIVED_DIGIT,
+    DECLINE_DIGIT,
+    SAFE_DIGIT,
+    TAKE_DIGIT,
+    WRONG_NUMBER_DIGIT,
     call_picked_up,
     contact_answered,
     contact_call_ended,
     desk_answered,
     desk_call_ended,
+    eta_pressed,
+)
+from dispatch.escalation_asking import (
+    FINE_DIGIT,
+    HELP_DIGIT,
+    ask_again,
+    ask_call_ended,
+    ask_next_or_confirm,
     disbelief,
+    overlap,
     patient_answered,
+    plan_overlap,
 )
 from dispatch.escalation_draft import Draft, clamp, in_slow_gap, refuse
-from dispatch.escalation_ladder import (
-    alert,
-    close_now,
-    confirm,
-    deadline_passed,
-    ladder_timer,
-    reopen,
-    ring_desk,
+from dispatch.escalation_going import arrived, bridged, going, safe
+from dispatch.escalation_handover import hand_over, handover_answered, handover_timer
+from dispatch.escalation_holding import close_now, confirm, deadline_passed, reopen
+from dispatch.escalation_ladder import alert, ladder_timer, ring_desk
+from dispatch.escalation_people import acknowledge, claim, close, dispatch, note, progress, stand_down
+from dispatch.escalation_telling import (
+    coming,
+    coming_call_ended,
+    coming_heard,
+    ring_coming,
     tell_owner,
     tell_rung,
 )
-from dispatch.escalation_people import acknowledge, claim, close, dispatch, note, progress, stand_down
 from dispatch.incident import SETTLING, Decision, Incident, Reason, State
 
 EVENTS = frozenset({"sos", "fall", "fall_suspected", "fall_still"})
@@ -91,8 +104,7 @@ def begin(incident: Incident, conditions: Sequence[AlarmCondition], now: datetim
     d.stamp("check_started_at")
     d.log(Log.CHECK_STARTED)
     ask_again(d)
-    if d.incident.grave:
-        alert(d)
+    plan_overlap(d)
     return d.done()
 
 
@@ -143,10 +155,16 @@ def next_steps(incident: Incident, now: datetime) -> Decision:
         deadline_passed(d)
     if d.due(held.ask.due_at) or d.due(held.ask.ends_at):
         ask_next_or_confirm(d)
+    if d.due(held.ask.overlap_at):
+        overlap(d)
     if d.due(held.ladder.due_at):
         ladder_timer(d)
     if d.due(held.desk.due_at):
         ring_desk(d)
+    if d.due(held.coming.due_at):
+        ring_coming(d)
+    if held.offered is not None and d.due(held.offered.due_at):
+        handover_timer(d)
     return d.done()
 
 
@@ -249,8 +267,8 @@ def _act_on(d: Draft, news: list[AlarmCondition], standings: set[Standing]) -> N
         if any(condition.code == "sos" for condition in news):
             confirm(d, Why.SOS)
             alert(d)
-        elif grave:
-            alert(d)
+        elif grave or any(condition.priority is Priority.HIGH for condition in news):
+            plan_overlap(d)
     elif incident.acknowledged:
         if news:
             _alert_owner(d, grave, urgent=any(c.priority is Priority.HIGH for c in news))
@@ -299,14 +317,26 @@ def condition_ended(incident: Incident, code: str, now: datetime) -> Decision:
 
 
 __all__ = [
+    "ARRIVED_DIGIT",
+    "DECLINE_DIGIT",
+    "FINE_DIGIT",
+    "HELP_DIGIT",
+    "SAFE_DIGIT",
+    "TAKE_DIGIT",
+    "WRONG_NUMBER_DIGIT",
     "Disbelief",
     "acknowledge",
+    "arrived",
     "ask_call_ended",
     "begin",
+    "bridged",
     "call_picked_up",
     "claim",
     "clamp",
     "close",
+    "coming",
+    "coming_call_ended",
+    "coming_heard",
     "condition_ended",
     "contact_answered",
     "contact_call_ended",
@@ -314,11 +344,16 @@ __all__ = [
     "desk_call_ended",
     "disbelief",
     "dispatch",
+    "eta_pressed",
+    "going",
+    "hand_over",
+    "handover_answered",
     "in_slow_gap",
     "join",
     "next_steps",
     "note",
     "patient_answered",
     "progress",
+    "safe",
     "stand_down",
 ]

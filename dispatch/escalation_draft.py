@@ -37,13 +37,17 @@ def who(person_id: UUID | None) -> str:
 def copied(incident: Incident) -> Incident:
     """An incident that shares nothing mutable with the one given."""
     ladder = incident.ladder
+    lists = {name: list(getattr(ladder, name)) for name in ("rung", "called", "declined", "retired")}
     return replace(
         incident,
         reasons=[replace(reason) for reason in incident.reasons],
         times=dict(incident.times),
         ask=replace(incident.ask),
-        ladder=replace(ladder, declined=list(ladder.declined), retired=list(ladder.retired), rung=list(ladder.rung)),
+        ladder=replace(ladder, **lists),
         desk=replace(incident.desk),
+        going=None if incident.going is None else replace(incident.going),
+        coming=replace(incident.coming),
+        handovers=[replace(handover) for handover in incident.handovers],
     )
 
 
@@ -141,12 +145,23 @@ class Draft:
         )
 
 
-def held_s(incident: Incident) -> int:
+def held_s(incident: Incident) -> float:
     """How long whoever holds the incident may go without progress, in seconds."""
-    policy = incident.policy
+    policy, going = incident.policy, incident.awaited
+    if going is not None:
+        return (going.eta_at - going.said_at).total_seconds() + policy.eta_grace_s
     if incident.state in UNDER_WAY:
         return policy.dispatched_s
     return policy.acknowledged_s if incident.acknowledged else policy.claim_s
+
+
+def renewed(d: Draft) -> datetime:
+    """Until when the owner holds it after a sign of life; who said when they arrive keeps to that time."""
+    incident, going = d.incident, d.incident.awaited
+    if going is None:
+        return d.after(held_s(incident))
+    promised = going.eta_at + timedelta(seconds=incident.policy.eta_grace_s)
+    return max(promised, d.after(min(incident.policy.claim_s, held_s(incident))))
 
 
 def desk_s(incident: Incident) -> int:
@@ -171,9 +186,16 @@ def clamp(incident: Incident, now: datetime) -> Incident:
 
     fixed.ask.due_at = at_most(fixed.ask.due_at, max(policy.ask_attempt_s, policy.ask_talk_s))
     fixed.ask.ends_at = at_most(fixed.ask.ends_at, max(policy.ask_budget_s, policy.ask_talk_s))
+    fixed.ask.overlap_at = at_most(fixed.ask.overlap_at, policy.overlap_s)
     ladder.due_at = at_most(ladder.due_at, policy.slow_round_s if in_slow_gap(fixed) else policy.contact_step_s)
     ladder.round_started_at = at_most(ladder.round_started_at, 0)
     fixed.desk.due_at = at_most(fixed.desk.due_at, desk_s(fixed))
     fixed.deadline_at = at_most(fixed.deadline_at, held_s(fixed))
     fixed.settle_at = at_most(fixed.settle_at, policy.settle_s)
+    fixed.coming.due_at = at_most(fixed.coming.due_at, max(policy.coming_s, policy.coming_again_s))
+    for handover in fixed.handovers[-1:]:
+        handover.due_at = at_most(handover.due_at, policy.handover_s)
+    if fixed.going is not None:
+        fixed.going.eta_at = min(fixed.going.eta_at, now + (fixed.going.eta_at - fixed.going.said_at))
+        fixed.going.said_at = min(fixed.going.said_at, now)
     return fixed

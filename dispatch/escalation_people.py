@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from dispatch.codes import HUMAN_CLOSE_REASONS, Action, CloseReason, Log, Message, Role, Why
-from dispatch.escalation_draft import Draft, held_s, refuse, who
-from dispatch.escalation_ladder import close_now, confirm, hold, settle, take, tell_rung
+from dispatch.escalation_draft import Draft, refuse, renewed, who
+from dispatch.escalation_going import mark_arrival
+from dispatch.escalation_holding import close_now, confirm, hold, settle, take
+from dispatch.escalation_telling import plan_coming, tell_rung
 from dispatch.incident import (
     SETTLING,
     Decision,
@@ -57,7 +59,7 @@ def claim(incident: Incident, person_id: UUID, now: datetime) -> Decision:
         return d.done()
     if held.open and held.acknowledged and held.owner_id == person_id:
         d.log(Log.STILL_ON_IT, who(person_id))
-        held.deadline_at = d.after(held_s(held))
+        held.deadline_at = renewed(d)
         return d.done()
     _require(held, Action.CLAIM)
     held.owner_id, held.owner_role = person_id, Role.DISPATCHER.value
@@ -110,9 +112,10 @@ def dispatch(incident: Incident, person_id: UUID, reference: str, called_at: dat
     d.log(Log.DISPATCHED, by, reference=reference.strip(), called_at=called_at.isoformat())
     caregiver_goes = d.incident.acknowledged and d.incident.owner_role == Role.CAREGIVER
     if caregiver_goes:
-        d.incident.deadline_at = d.after(held_s(d.incident))
+        d.incident.deadline_at = renewed(d)
     else:
         hold(d, person_id, Role.DISPATCHER)
+        plan_coming(d)
     tell_rung(d, Message.HELP_SENT, but=person_id)
     return d.done()
 
@@ -130,8 +133,10 @@ def progress(incident: Incident, person_id: UUID, state: State | str, now: datet
     for name in STAGE_TIMES[target]:
         d.stamp(name)
     d.log(Log.PROGRESSED, by, state=target.value)
+    if target is State.AT_PATIENT:
+        mark_arrival(d, person_id)
     if d.incident.acknowledged:
-        d.incident.deadline_at = d.after(held_s(d.incident))
+        d.incident.deadline_at = renewed(d)
     else:
         hold(d, person_id, Role.CAREGIVER)
         tell_rung(d, Message.TAKEN, role=Role.CAREGIVER)

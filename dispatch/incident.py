@@ -10,6 +10,10 @@ import msgspec
 
 from dispatch.alarm import AlarmCondition, AlarmKind, Param, Priority
 from dispatch.codes import Action, Role
+from dispatch.plan import Channel as Channel
+from dispatch.plan import Contact as Contact
+from dispatch.plan import Policy as Policy
+from dispatch.plan import Window as Window
 
 
 class State(StrEnum):
@@ -30,10 +34,12 @@ PRE_SCENE = frozenset({State.SUSPECTED, State.CHECKING, State.CONFIRMED, State.D
 UNSETTLED = frozenset({State.SUSPECTED, State.CHECKING, State.CONFIRMED})
 """Nobody has been sent yet: these may still be taken, dispatched or handed back to the queue."""
 UNDER_WAY = frozenset({State.DISPATCHED, State.EN_ROUTE, State.ON_SCENE, State.AT_PATIENT, State.TRANSPORTING})
+ON_THE_ROAD = frozenset({State.CONFIRMED, State.DISPATCHED, State.EN_ROUTE, State.ON_SCENE})
+"""Help is needed, and nobody is with the person yet."""
 SETTLING = frozenset({State.CANCELLED_BY_PATIENT, State.STOOD_DOWN})
 """Over, unless signs worsen or the person asks for help before it closes by itself."""
 SILENCE = frozenset({"device_silent", "device_never_reported", "area_silent"})
-OWN_FAULT = frozenset({"detection_failed", "record_unreadable", "area_silent"})
+OWN_FAULT = frozenset({"detection_failed", "record_unreadable", "area_silent", "carrier_refuses", "audit_mended"})
 """Failures of ours or of a whole area: the desk hears of them, the family is not rung."""
 
 EDGES: dict[State, frozenset[State]] = {
@@ -57,46 +63,6 @@ class IllegalMove(Exception):
     """An action that this incident's state does not allow; the message says why and what would."""
 
 
-class Contact(msgspec.Struct, frozen=True, kw_only=True):
-    """A person to ring, in the policy's order. Numbers stay in the person's own sealed record."""
-
-    person_id: UUID
-    language: str = "ko"
-
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """An escalation policy as frozen into an incident. All delays are policy values, seconds."""
-
-    version: str
-    contacts: tuple[Contact, ...] = ()
-    can_be_asked: bool = True
-    """False when voice cannot work for this person: contacts ring at once."""
-    may_cancel: bool = True
-    """False where "I am fine" cannot be taken at its word (dementia)."""
-    duress_digit: str | None = None
-    language: str = "ko"
-    ask_attempts: int = 2
-    ask_attempt_s: int = 45
-    ask_budget_s: int = 75
-    ask_talk_s: int = 25
-    """How long somebody who picked up has for the menu, even when the budget ends meanwhile."""
-    ring_s: int = 25
-    contact_step_s: int = 45
-    """How long one contact may take to answer and press a key before the next rings."""
-    rounds: int = 3
-    desk_step_s: int = 120
-    desk_busy_s: int = 15
-    """How soon the desk is rung again when its line was busy."""
-    slow_round_s: int = 600
-    claim_s: int = 180
-    acknowledged_s: int = 900
-    dispatched_s: int = 900
-    settle_s: int = 600
-    """A cancelled or stood-down incident closes by itself after this, unless signs worsen."""
-    fresh_s: int = 300
-    """How old the newest reading may be for "I am fine" to close a check."""
-
-
 class Reason(msgspec.Struct, kw_only=True):
     """A condition that joined this incident, and how it stands."""
 
@@ -108,12 +74,18 @@ class Ask(msgspec.Struct, kw_only=True):
     attempt: int = 0
     due_at: datetime | None = None
     ends_at: datetime | None = None
+    overlap_at: datetime | None = None
+    """When the contacts begin to be rung beside the question."""
     picked_up: bool = False
     """Whether the present attempt was answered, so that a repeated callback extends nothing."""
     answer: str | None = None
     """``fine``, ``help``, ``duress``, ``unanswered`` once known."""
     ended_how: str | None = None
     """A ``codes.Why``."""
+    wants_help: bool = False
+    """Whether the person asked for help, in time or late."""
+    duress: bool = False
+    """Whether the secret key was ever pressed: their telephone must not speak of help any more."""
 
 
 class Ladder(msgspec.Struct, kw_only=True):
@@ -131,9 +103,57 @@ class Ladder(msgspec.Struct, kw_only=True):
     picked_up: bool = False
     rung: list[UUID] = []
     """Everybody who was rung or written to, and so must hear how it ends."""
+    called: list[UUID] = []
+    """Who had their turn in this round."""
+    doubted: bool = False
+    """Whether it is written down already that no number of a round was proven."""
     declined: list[UUID] = []
     retired: list[UUID] = []
     """Numbers that turned out wrong."""
+
+
+class Going(msgspec.Struct, kw_only=True):
+    """Somebody is on their way: who, and when they said they will be there."""
+
+    person_id: UUID
+    said_at: datetime
+    eta_at: datetime
+    arrived_at: datetime | None = None
+
+
+class Coming(msgspec.Struct, kw_only=True):
+    """What the person hears of who comes: when they are rung next, and what they were rung for."""
+
+    due_at: datetime | None = None
+    attempt: int = 0
+    """Counts on for ever: it is the ``attempt`` of these calls."""
+    tries: int = 0
+    """How often they were rung for the present word."""
+    heard: bool = False
+
+
+class HandoverAnswer(StrEnum):
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    UNANSWERED = "unanswered"
+
+
+UNSURE = (None, HandoverAnswer.UNANSWERED)
+"""An offer that may still be answered, be it late."""
+
+
+class Handover(msgspec.Struct, kw_only=True):
+    """A record offered to an emergency service's desk by a named human, and what came of it."""
+
+    to: str
+    """Which desk, in the words of who offered it."""
+    by: UUID
+    offered_at: datetime
+    due_at: datetime | None = None
+    """When no answer counts as none, and the record is read out by telephone."""
+    answer: HandoverAnswer | None = None
+    reason: str = ""
+    reference: str = ""
 
 
 class Desk(msgspec.Struct, kw_only=True):
@@ -168,6 +188,10 @@ class Incident(msgspec.Struct, kw_only=True):
     """What the dispatcher was given when calling 119."""
     tells: int = 0
     """Counts what people were told: the ``attempt`` of inform messages."""
+    going: Going | None = None
+    coming: Coming = msgspec.field(default_factory=Coming)
+    handovers: list[Handover] = []
+    """The latest is the last; an earlier one was rejected or not answered."""
 
     @property
     def open(self) -> bool:
@@ -180,6 +204,24 @@ class Incident(msgspec.Struct, kw_only=True):
     @property
     def sos(self) -> bool:
         return any(reason.condition.code == "sos" for reason in self.reasons)
+
+    @property
+    def awaited(self) -> Going | None:
+        """Who holds it, said when they will be there, and is not there yet."""
+        going = self.going
+        if going is None or going.arrived_at is not None or self.state not in ON_THE_ROAD:
+            return None
+        return going if self.acknowledged and going.person_id == self.owner_id else None
+
+    @property
+    def offered(self) -> Handover | None:
+        """The record that lies before the emergency services' desk and was not answered yet."""
+        return self.handovers[-1] if self.handovers and self.handovers[-1].due_at is not None else None
+
+    @property
+    def unit_called(self) -> bool:
+        """Whether a human has called 119 for it."""
+        return "unit_notified_at" in self.times
 
     @property
     def technical(self) -> bool:
@@ -208,6 +250,9 @@ class Incident(msgspec.Struct, kw_only=True):
         due = [
             self.ask.due_at,
             self.ask.ends_at,
+            self.ask.overlap_at,
+            self.coming.due_at,
+            self.handovers[-1].due_at if self.handovers else None,
             self.ladder.due_at,
             self.desk.due_at,
             self.deadline_at,
@@ -232,11 +277,6 @@ class NotificationKind(StrEnum):
     DISPATCH = "dispatch"
     DRILL = "drill"
     TECHNICAL = "technical"
-
-
-class Channel(StrEnum):
-    VOICE = "voice"
-    TEXT = "text"
 
 
 class Target(StrEnum):
@@ -334,6 +374,12 @@ def allowed_actions(incident: Incident) -> tuple[Action, ...]:
         Action.NOTE: True,
         Action.STAND_DOWN: State.STOOD_DOWN in EDGES[state],
         Action.CLOSE: State.CLOSED in EDGES[state],
+        Action.GOING: (state in UNSETTLED or state in ON_THE_ROAD)
+        and (unnamed or incident.owner_role == Role.CAREGIVER),
+        Action.ARRIVED: State.AT_PATIENT in EDGES[state] or state in UNSETTLED,
+        Action.SAFE: state is State.AT_PATIENT and incident.acknowledged and not incident.unit_called,
+        Action.HAND_OVER: incident.open and state not in SETTLING and incident.offered is None,
+        Action.HANDOVER_ANSWERED: bool(incident.handovers) and incident.handovers[-1].answer in UNSURE,
     }
     return tuple(action for action, yes in allowed.items() if yes)
 

@@ -23,8 +23,9 @@ from dispatch.messages_terms import (
     STATES,
     WHYS,
 )
+from dispatch.messages_texts import FULLER, GOING_BY, TAKEN_BY, TEXTS, UNRUNG
 from dispatch.messages_words import REASONS as FIRST_REASONS
-from dispatch.messages_words import SAID, TAKEN_BY, TEXTS, UNKNOWN_REASON, VITALS, Pair, Words
+from dispatch.messages_words import SAID, UNKNOWN_REASON, VITALS, Pair, Words
 from dispatch.notifier import CallStatus, Prompt
 
 LANGUAGES = ("ko", "en")
@@ -286,11 +287,21 @@ def prompt_for(message: Message | str, language: str, turn: int = 1) -> Prompt:
         return contact_menu(language, turn)
     if key not in SPOKEN:
         raise ValueError(f"message must be one that is said ({', '.join(sorted(SPOKEN))}), was {key}")
-    return _said(key.value, language, ask=key in {*ANSWERED_BY_DESK, Message.NEWS}, turn=turn)
+    return _said(key.value, language, ask=key in ASKING, turn=turn)
 
 
-ANSWERED_BY_DESK = frozenset({Message.DESK_MENU, Message.DESK_TECHNICAL})
-SPOKEN = frozenset(Message) - (frozenset(TEXTS) - {Message.NEWS})
+ASKING = frozenset(
+    {
+        Message.DESK_MENU,
+        Message.DESK_TECHNICAL,
+        Message.NEWS,
+        Message.PATIENT_COMING,
+        Message.DRILL_CALL,
+        Message.VERIFY_CALL,
+    }
+)
+"""Spoken messages that wait for a key."""
+SPOKEN = frozenset(message for message in Message if message.value in SAID)
 
 
 def text_for(message: Message | str, language: str, params: Mapping[str, Param] | None = None) -> str:
@@ -301,10 +312,15 @@ def text_for(message: Message | str, language: str, params: Mapping[str, Param] 
     key, language = Message(message), spoken_language(language)
     if key not in TEXTS:
         raise ValueError(f"message must be one that is written ({', '.join(sorted(TEXTS))}), was {key}")
-    role = str((params or {}).get("role", ""))
-    if key is Message.TAKEN and role in set(Role):
-        return TAKEN_BY[Role(role)][language]
-    return TEXTS[key][language]
+    given = {name: str(value) for name, value in (params or {}).items() if value not in {None, ""}}
+    role = Role(given["role"]) if given.get("role") in set(Role) else None
+    if key is Message.TAKEN and role is not None:
+        return TAKEN_BY[role][language]
+    if key is Message.CONTACT_TEXT and "unrung" in given:
+        return UNRUNG[language]
+    fuller = GOING_BY.get(role) if key is Message.GOING and role is not None else FULLER.get(key)
+    said = "" if fuller is None else _worded(fuller[language], given)[0]
+    return said or TEXTS[key][language]
 
 
 def state_text(state: State | str, language: str) -> str:

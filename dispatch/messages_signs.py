@@ -46,8 +46,8 @@ SIGNS: dict[str, dict[str, Words]] = {
         "The heart is racing, possibly ventricular tachycardia",
     ),
     "atrial_fibrillation": _drift(
-        "맥박이 불규칙합니다. 심방세동일 수 있습니다",
-        "The pulse is irregular, possibly atrial fibrillation",
+        "맥박이 불규칙합니다. 심방세동일 수 있으니 의사에게 보여 주시는 것이 좋습니다",
+        "The pulse is irregular, possibly atrial fibrillation: worth showing to a doctor",
     ),
     "bradycardia": _drift("심장이 느리게 뜁니다", "The heart beats slowly"),
     "tachycardia": _drift("심장이 빠르게 뜁니다", "The heart beats fast"),

@@ -249,4 +249,54 @@ LOGS: dict[Log, dict[str, Words]] = {
         "ko": Words("다음 조치가 없는 건을 찾아 되살렸습니다"),
         "en": Words("An incident without a next step was found and revived"),
     },
+    Log.GOING: {
+        "ko": Words("{who}: 가는 중", "{who}: 가는 중, {eta_s} 뒤 도착 예정"),
+        "en": Words("{who} is on the way", "{who} is on the way, there in {eta_s}"),
+    },
+    Log.NOT_ARRIVED: {
+        "ko": Words("온다던 시각이 지났습니다", "{person}: 온다던 시각이 지났습니다"),
+        "en": Words("Nobody arrived at the time that was given", "{person} did not arrive at the time they gave"),
+    },
+    Log.ARRIVED: {"ko": Words("{who}: 대상자 곁에 도착"), "en": Words("{who} is with the patient")},
+    Log.SAFE: {"ko": Words("{who}: 무사하다고 알림"), "en": Words("{who} says that all is well")},
+    Log.PATIENT_TOLD: {
+        "ko": Words("누가 오는지 알리려고 대상자에게 전화했습니다"),
+        "en": Words("Rang the patient to say who is coming"),
+    },
+    Log.BRIDGED: {
+        "ko": Words("통화를 이어 주었습니다: {who}"),
+        "en": Words("The call of {who} was put through"),
+    },
+    Log.CONTACT_QUIET: {
+        "ko": Words("방해 금지 시간이라 전화하지 않았습니다", "{person}: 방해 금지 시간이라 전화하지 않음"),
+        "en": Words("A contact has quiet hours and was not rung", "{person} has quiet hours and was not rung"),
+    },
+    Log.CONTACT_AWAY: {
+        "ko": Words("자리를 비운 분은 맨 나중에 전화합니다", "{person}: 자리를 비워 맨 나중에 전화"),
+        "en": Words("A contact is away and is rung last", "{person} is away and is rung last"),
+    },
+    Log.LAST_RUNG_UNVERIFIED: {
+        "ko": Words("확인된 번호가 없어 관제센터에도 전화합니다"),
+        "en": Words("No number is verified, so the control centre is rung too"),
+    },
+    Log.HANDED_OVER: {
+        "ko": Words("기록을 넘겼습니다: {who}", "{to}에 기록을 넘겼습니다: {who}"),
+        "en": Words("{who} handed the record over", "{who} handed the record over to {to}"),
+    },
+    Log.HANDOVER_ACCEPTED: {
+        "ko": Words("넘긴 기록을 받았다고 합니다", "넘긴 기록을 받았다고 합니다 (접수 {reference})"),
+        "en": Words("The record was accepted", "The record was accepted (reference {reference})"),
+    },
+    Log.HANDOVER_REJECTED: {
+        "ko": Words("넘긴 기록이 반려되었습니다", "넘긴 기록이 반려되었습니다: {reason}"),
+        "en": Words("The record was sent back", "The record was sent back: {reason}"),
+    },
+    Log.HELD_BACK: {
+        "ko": Words("알림을 미뤄 둔 신호가 계속되어 알립니다", "알림을 미뤄 둔 신호가 계속되어 알림: {code}"),
+        "en": Words("A snoozed sign is still there", "Snoozed, and still there: {code}"),
+    },
+    Log.HANDOVER_UNANSWERED: {
+        "ko": Words("넘긴 기록에 답이 없어 전화로 알려야 합니다"),
+        "en": Words("The record was not answered: it has to be read out by telephone"),
+    },
 }

@@ -1,10 +1,8 @@
-"""What is said on the telephone and written in texts, in Korean and English: tables only."""
+"""What is said on the telephone and how signs read, in Korean and English: tables only."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
-
-from dispatch.codes import Message, Role
 
 
 class Words(NamedTuple):
@@ -141,6 +139,14 @@ REASONS: dict[str, dict[str, Words]] = {
         "ko": Words("안심 시스템 오류로 기록을 읽지 못했습니다", "", ("기록: {table}",)),
         "en": Words("Ansim could not read a record: a fault on our side", "", ("record: {table}",)),
     },
+    "audit_mended": {
+        "ko": Words("안심 시스템이 놓칠 뻔한 단계를 스스로 바로잡았습니다", "", ("{value}건",)),
+        "en": Words("Ansim had to mend steps that it would have missed: a fault on our side", "", ("{value} of them",)),
+    },
+    "carrier_refuses": {
+        "ko": Words("통신사가 안심의 전화와 문자를 받아 주지 않습니다. 요금과 계정을 확인해 주세요"),
+        "en": Words("The carrier refuses our calls and texts: check its credit and our account there"),
+    },
 }
 UNKNOWN_REASON = {
     "ko": Words("확인이 필요한 신호가 있습니다"),
@@ -161,47 +167,6 @@ VITALS: dict[str, Pair] = {
     "steps": {"ko": "걸음 수", "en": "steps"},
     "worn": {"ko": "착용 여부", "en": "worn"},
     "battery_pct": {"ko": "배터리", "en": "battery"},
-}
-
-TEXTS: dict[Message, Pair] = {
-    Message.CONTACT_TEXT: {
-        "ko": "[안심] 확인이 필요한 일이 있습니다. 곧 걸려 오는 전화를 받아 주세요.",
-        "en": "[Ansim] Something needs your attention. Please answer the call that follows.",
-    },
-    Message.TAKEN: {
-        "ko": "[안심] 연락드린 일은 다른 분이 맡았습니다. 지금 하실 일은 없습니다.",
-        "en": "[Ansim] Someone else has taken it. There is nothing you need to do now.",
-    },
-    Message.HELP_SENT: {
-        "ko": "[안심] 연락드린 일로 119에 신고했습니다. 안심 화면에서 확인해 주세요.",
-        "en": "[Ansim] 119 has been called. Please follow it in Ansim.",
-    },
-    Message.ALL_CLEAR: {
-        "ko": "[안심] 연락드린 일이 마무리되었습니다. 더 하실 일은 없습니다.",
-        "en": "[Ansim] It is over. There is nothing more you need to do.",
-    },
-    Message.NEWS: {
-        "ko": "[안심] 맡으신 일에 새로운 신호가 있습니다. 지금 확인해 주세요.",
-        "en": "[Ansim] There is a new sign in what you took on. Please check now.",
-    },
-    Message.REMINDER: {
-        "ko": "[안심] 맡으신 일이 아직 끝나지 않았습니다. 진행 상황을 알려 주세요.",
-        "en": "[Ansim] What you took on is still open. Please tell us how it stands.",
-    },
-}
-TAKEN_BY: dict[Role, Pair] = {
-    Role.CAREGIVER: {
-        "ko": "[안심] 연락드린 일은 다른 보호자가 맡았습니다. 지금 하실 일은 없습니다.",
-        "en": "[Ansim] Another caregiver has taken it. There is nothing you need to do now.",
-    },
-    Role.DISPATCHER: {
-        "ko": "[안심] 연락드린 일은 관제센터가 맡았습니다. 지금 하실 일은 없습니다.",
-        "en": "[Ansim] The control centre has taken it. There is nothing you need to do now.",
-    },
-    Role.DESK: {
-        "ko": "[안심] 연락드린 일은 관제센터가 맡았습니다. 지금 하실 일은 없습니다.",
-        "en": "[Ansim] The control centre has taken it. There is nothing you need to do now.",
-    },
 }
 
 SAID: dict[str, dict[str, tuple[str, ...]]] = {
@@ -303,8 +268,8 @@ SAID: dict[str, dict[str, tuple[str, ...]]] = {
         "en": ("We did not get an answer and will call again shortly.",),
     },
     "desk_news": {
-        "ko": ("안심입니다. 맡고 있는 건에 새로운 신호가 있습니다.", "화면을 확인해 주세요."),
-        "en": ("This is Ansim. There is a new sign in an incident that is held.", "Please check the screen."),
+        "ko": ("안심입니다. 진행 중인 건에 새로운 소식이 있습니다.", "화면을 확인해 주세요."),
+        "en": ("This is Ansim. There is news in an open incident.", "Please check the screen."),
     },
     "desk_reminder": {
         "ko": ("안심입니다. 출동한 건의 진행 상황이 들어오지 않았습니다.", "화면을 확인해 주세요."),
@@ -323,5 +288,56 @@ SAID: dict[str, dict[str, tuple[str, ...]]] = {
     "nothing_open": {
         "ko": ("안심입니다. 지금 확인이 필요한 일은 없습니다.", "위급하면 바로 일일구에 전화해 주세요."),
         "en": ("This is Ansim. Nothing needs your attention now.", "In an emergency, call one one nine."),
+    },
+    "patient_coming": {
+        "ko": ("안심입니다.", "누가 언제 오는지 들으시려면 1번, 관제센터와 통화하시려면 0번을 눌러 주세요."),
+        "en": (
+            "This is Ansim.",
+            "To hear who is coming and when, press 1. To talk to the control centre, press 0.",
+        ),
+    },
+    "taken": {
+        "ko": ("안심입니다. 연락드린 일은 맡은 분이 있습니다.", "지금 하실 일은 없습니다. 고맙습니다."),
+        "en": ("This is Ansim. Somebody has taken it.", "There is nothing you need to do now. Thank you."),
+    },
+    "going": {
+        "ko": ("안심입니다. 맡은 분이 지금 가고 있습니다.", "지금 하실 일은 없습니다. 고맙습니다."),
+        "en": ("This is Ansim. Somebody is on the way now.", "There is nothing you need to do. Thank you."),
+    },
+    "arrived": {
+        "ko": ("안심입니다. 맡은 분이 도착했습니다.", "마무리되면 다시 알려 드리겠습니다."),
+        "en": ("This is Ansim. Somebody is there now.", "We will tell you when it is over."),
+    },
+    "help_sent": {
+        "ko": ("안심입니다. 연락드린 일로 일일구에 신고했습니다.", "진행 상황은 안심에서 보실 수 있습니다."),
+        "en": ("This is Ansim. One one nine has been called.", "You can follow it in Ansim."),
+    },
+    "all_clear": {
+        "ko": ("안심입니다. 연락드린 일이 마무리되었습니다.", "더 하실 일은 없습니다. 고맙습니다."),
+        "en": ("This is Ansim. It is over.", "There is nothing more you need to do. Thank you."),
+    },
+    "reminder": {
+        "ko": ("안심입니다. 맡으신 일이 아직 끝나지 않았습니다.", "진행 상황을 알려 주세요."),
+        "en": ("This is Ansim. What you took on is still open.", "Please tell us how it stands."),
+    },
+    "drill_call": {
+        "ko": (
+            "안심에서 드리는 훈련 전화입니다. 실제 상황이 아닙니다.",
+            "잘 들리시면 3번, 잘못 걸린 전화라면 9번을 눌러 주세요.",
+        ),
+        "en": (
+            "This is a drill by Ansim. Nothing has happened.",
+            "If you can hear this, press 3. If this is a wrong number, press 9.",
+        ),
+    },
+    "verify_call": {
+        "ko": (
+            "안심에서 비상 연락처를 확인하는 전화입니다. 실제 상황이 아닙니다.",
+            "이 번호로 연락받으시려면 1번, 잘못 걸린 전화라면 9번을 눌러 주세요.",
+        ),
+        "en": (
+            "Ansim is checking its emergency contacts. Nothing has happened.",
+            "To be reached at this number, press 1. If this is a wrong number, press 9.",
+        ),
     },
 }

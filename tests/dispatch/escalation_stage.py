@@ -52,17 +52,21 @@ def sign(
 class Stage:
     def __init__(self, *codes: str, contacts: int = 2, **policy: object) -> None:
         people = tuple(Contact(person_id=person) for person in (MINJI, JIHO, SORA)[:contacts])
-        self.now = START
+        self.now, self.codes, self.policy = START, codes, policy
+        self.open(*people)
+
+    def open(self, *contacts: Contact) -> None:
+        """Begin with these contacts."""
         self.incident: Incident = open_incident(
             id=UUID(int=7),
             patient_id=PATIENT,
-            policy=Policy(version="1", contacts=people, **policy),  # type: ignore[arg-type]
+            policy=Policy(version="1", contacts=contacts, **self.policy),  # type: ignore[arg-type]
         )
         self.steps: list[Step] = []
         self.log: list[LogEntry] = []
         self.last = Decision(incident=self.incident)
-        if codes:
-            self.do(escalation.begin, [sign(code) for code in codes])
+        if self.codes:
+            self.do(escalation.begin, [sign(code) for code in self.codes])
 
     def do(self, rule, *args, **kwargs) -> Decision:
         """Apply a rule at the stage's time and keep what comes of it."""
@@ -93,6 +97,11 @@ class Stage:
         """Seconds until the next due step."""
         due = self.incident.next_step_at
         return None if due is None else (due - self.now).total_seconds()
+
+    def held_for(self) -> float | None:
+        """Seconds until whoever holds it must have moved it."""
+        deadline = self.incident.deadline_at
+        return None if deadline is None else (deadline - self.now).total_seconds()
 
     def answer(self, digit: str, vitals: Vitals = GOOD, by: str = "call") -> Decision:
         return self.do(escalation.patient_answered, digit, vitals=vitals, by=by)

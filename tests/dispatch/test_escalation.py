@@ -112,7 +112,7 @@ def test_no_rule_can_move_along_an_edge_that_does_not_exist():
 
 
 def test_silence_means_yes_when_the_budget_ends():
-    stage = Stage("spo2_low")
+    stage = Stage("heart_rate_high")
     assert stage.after() == 45
     assert rung(stage.wake()) == [PATIENT]
     assert stage.after() == 30
@@ -366,7 +366,7 @@ def test_an_sos_on_a_lesser_case_that_was_taken_gives_its_owner_three_minutes():
     stage.press(MINJI, "3")
     stage.do(escalation.join, [sign("sos")])
     assert (MINJI, "news") in told(stage.last) and (None, "desk_news") in told(stage.last)
-    assert stage.after() == 180
+    assert stage.held_for() == 180
     stage.advance(180)
     assert not stage.incident.acknowledged
     assert rung(stage.last) == [MINJI]
@@ -490,7 +490,12 @@ def test_nothing_happens_when_nothing_is_due():
 
 
 def test_a_clock_set_back_an_hour_delays_no_step_beyond_its_own_delay():
-    for stage, delay in ((Stage("sos"), 45), (Stage("spo2_low"), 45), (Stage("detection_failed"), 600)):
+    for stage, delay in (
+        (Stage("sos"), 45),
+        (Stage("heart_rate_high"), 45),
+        (Stage("spo2_low"), 20),
+        (Stage("detection_failed"), 600),
+    ):
         stage.now -= timedelta(hours=1)
         stage.do(escalation.next_steps)
         assert stage.after() == delay

@@ -1,10 +1,12 @@
-"""Random answers, failures, presses, evidence and clock jumps against the invariants of dispatch."""
+"""Random answers, failures, presses, arrivals, evidence and clock jumps against the invariants of dispatch."""
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 
 import msgspec
+import pytest
 from escalation_stage import (
     DISPATCHER,
     JIHO,
@@ -12,26 +14,38 @@ from escalation_stage import (
     OTHER_DISPATCHER,
     PATIENT,
     SORA,
+    START,
     Stage,
     sign,
 )
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from dispatch import escalation, messages
-from dispatch.codes import HUMAN_CLOSE_REASONS, Log, Outcome
+from dispatch.alarm import Priority
+from dispatch.codes import HUMAN_CLOSE_REASONS, Log, Message, Outcome
 from dispatch.incident import (
     EDGES,
+    ON_THE_ROAD,
     SETTLING,
     UNDER_WAY,
     Channel,
+    Contact,
     Decision,
     IllegalMove,
     NotificationKind,
     State,
     Target,
     Vitals,
+    Window,
 )
 
 S = State
@@ -44,21 +58,42 @@ AT_ONCE = {
 }
 """Two edges in one decision, by way of confirmed."""
 STOPPED = {*SETTLING, S.CLOSED}
+PAGING = {NotificationKind.PAGE, NotificationKind.ASK, NotificationKind.TECHNICAL}
 LONGEST_S = 900
 CODES = ["sos", "fall", "spo2_low", "heart_rate_high", "device_silent", "detection_failed", "battery_low"]
+ALWAYS = (Window(from_min=0, to_min=1440),)
+KINDS: list[dict[str, object]] = [
+    {},
+    {},
+    {"verified": False},
+    {"quiet": ALWAYS},
+    {"quiet": (Window(from_min=12 * 60 + 5, to_min=12 * 60),), "verified": False},
+    {"away_until": START + timedelta(minutes=20)},
+    {"channels": (Channel.TEXT,)},
+    {"channels": (Channel.VOICE, Channel.EMAIL, Channel.PUSH)},
+    {"channels": ()},
+]
+"""How contacts differ; most of them are simply there."""
 BEGINNING = {
     "codes": st.lists(st.sampled_from([*CODES[:-1], "fall", "spo2_low"]), min_size=1, max_size=2, unique=True),
-    "contacts": st.integers(0, 3),
+    "contacts": st.lists(st.sampled_from(KINDS), max_size=3),
     "can_be_asked": st.sampled_from([True, True, True, False]),
     "may_cancel": st.sampled_from([True, True, False]),
+    "overlap_s": st.sampled_from([20, 20, 0, 90]),
     "grave": st.booleans(),
-    "at_once": st.sampled_from([None, None, "fine", "fine", "fine but worse"]),
+    "at_once": st.sampled_from([None, None, None, "fine", "fine but worse"]),
 }
 PEOPLE = st.sampled_from([MINJI, JIHO, SORA])
 STAFF = st.sampled_from([DISPATCHER, OTHER_DISPATCHER])
+ANYBODY = st.sampled_from([MINJI, JIHO, SORA, DISPATCHER])
 FAILURES = st.sampled_from(list(Outcome))
-HUMAN = frozenset({"contact_3", "desk_3", "acknowledge", "dispatch", "progress"})
+HUMAN = frozenset({"contact_3", "desk_3", "acknowledge", "dispatch", "progress", "going", "arrived"})
 """What may acknowledge."""
+REFUSES = frozenset(
+    {"claim", "acknowledge", "dispatch", "progress", "stand_down", "close", "join", "hand_over", "handover_answered"}
+)
+STEPS = 0
+"""How many rules were run in this process."""
 
 
 class Dispatch(RuleBasedStateMachine):
@@ -66,26 +101,38 @@ class Dispatch(RuleBasedStateMachine):
         super().__init__()
         self.stage = Stage()
         self.presses = 0
+        self.forget()
+
+    def forget(self) -> None:
         self.keys: set[tuple[object, ...]] = set()
+        self.pending: list[NotificationKind] = []
+        """The outbox: pages and asks that no sender has taken yet."""
+        self.rung: dict[object, tuple[object, int]] = {}
+        """When each contact was last rung, and in which run of the ladder."""
+        self.jumped = self.duress = False
 
     @initialize(**BEGINNING)
-    def begin(self, codes, contacts, can_be_asked, may_cancel, grave, at_once):
-        self.start(codes, contacts, can_be_asked, may_cancel, grave, at_once)
+    def begin(self, codes, contacts, can_be_asked, may_cancel, overlap_s, grave, at_once):
+        self.start(codes, contacts, can_be_asked, may_cancel, overlap_s, grave, at_once)
 
     @precondition(lambda self: not self.stage.incident.open)
     @rule(**BEGINNING)
-    def another_incident(self, codes, contacts, can_be_asked, may_cancel, grave, at_once):
-        self.keys.clear()
-        self.start(codes, contacts, can_be_asked, may_cancel, grave, at_once)
+    def another_incident(self, codes, contacts, can_be_asked, may_cancel, overlap_s, grave, at_once):
+        self.forget()
+        self.start(codes, contacts, can_be_asked, may_cancel, overlap_s, grave, at_once)
 
-    def start(self, codes, contacts, can_be_asked, may_cancel, grave, at_once):
-        self.stage = Stage(contacts=contacts, can_be_asked=can_be_asked, may_cancel=may_cancel, duress_digit="7")
+    def start(self, codes, contacts, can_be_asked, may_cancel, overlap_s, grave, at_once):
+        asked = {"can_be_asked": can_be_asked, "may_cancel": may_cancel, "overlap_s": overlap_s}
+        self.stage = Stage(duress_digit="7", **asked)
+        people = zip((MINJI, JIHO, SORA), contacts, strict=False)
+        self.stage.open(*(Contact(person_id=person, **kind) for person, kind in people))
         self.act("begin", escalation.begin, [sign(c, grave=grave and c == "fall") for c in codes])
         begun = self.stage.incident
         if "sos" in codes or not can_be_asked:
             assert begun.state is S.CONFIRMED and begun.ask.attempt == 0
         if begun.state is S.CHECKING:
-            assert begun.ladder.running == (grave and "fall" in codes)
+            at_once_too = overlap_s == 0 and begun.priority is Priority.HIGH
+            assert begun.ladder.running == (at_once_too or (grave and "fall" in codes))
             if at_once:
                 self.the_person_says_fine(age=10, worse=at_once == "fine but worse", by="call")
 
@@ -97,13 +144,32 @@ class Dispatch(RuleBasedStateMachine):
             decision = self.stage.do(what, *args, **kwargs)
         except IllegalMove as refusal:
             assert "allowed now: " in str(refusal)
-            assert name in {"claim", "acknowledge", "dispatch", "progress", "stand_down", "close", "join"}
+            assert name in REFUSES
             return None
         finally:
             assert msgspec.json.encode(before) == stored, "the argument was changed"
+        assert msgspec.json.decode(msgspec.json.encode(decision), type=Decision) == decision
         self.judge_moves(name, before, decision)
         self.judge_messages(decision)
+        self.judge_ringing(name, before, decision)
+        self.judge_help(name, before, decision)
+        self.write_down(before, decision)
         return decision
+
+    def write_down(self, before, decision):
+        """What one commit does to the outbox; a change that nobody can read later is none."""
+        after = decision.incident
+        changed = (before.state, before.owner_id, before.acknowledged) != (
+            after.state,
+            after.owner_id,
+            after.acknowledged,
+        )
+        assert decision.log or not (changed or decision.steps)
+        if decision.cancel_pages:
+            self.pending = [kind for kind in self.pending if kind not in PAGING]
+        elif decision.cancel_asks:
+            self.pending = [kind for kind in self.pending if kind is not NotificationKind.ASK]
+        self.pending += [step.kind for step in decision.steps]
 
     def judge_moves(self, name, before, decision):
         after = decision.incident
@@ -118,14 +184,15 @@ class Dispatch(RuleBasedStateMachine):
         if after.state in STOPPED and before.state not in STOPPED:
             assert decision.cancel_pages
         if after.state in STOPPED or after.acknowledged:
-            paging = {NotificationKind.PAGE, NotificationKind.ASK}
-            assert not [step for step in decision.steps if step.kind in paging]
+            assert not [step for step in decision.steps if step.kind in PAGING]
         if after.state is S.CANCELLED_BY_PATIENT and before.state is not after.state:
             assert name == "fine" and before.state is S.CHECKING
             assert not before.sos and not before.grave and before.policy.may_cancel
         if before.state is S.CONFIRMED and after.state in STOPPED:
             silent = after.close_reason == "device_reports_again"
             assert name in {"stand_down", "close"} or (name == "ended" and silent)
+        if before.state in ON_THE_ROAD and after.state is S.CLOSED:
+            assert before.state is S.CONFIRMED
 
     def judge_messages(self, decision):
         for step in decision.steps:
@@ -137,8 +204,11 @@ class Dispatch(RuleBasedStateMachine):
             else:
                 assert messages.text_for(step.message, step.language, step.params)
             assert (step.person_id is None) == (step.target is Target.DESK)
-            if step.target is Target.CONTACT and step.kind is NotificationKind.PAGE:
+            if step.target is Target.CONTACT and step.step != "news":
                 assert step.person_id not in decision.incident.ladder.retired
+                contact = next((c for c in decision.incident.policy.contacts if c.person_id == step.person_id), None)
+                assert step.step != "contact" or step.channel in contact.channels
+            assert set(step.params) <= {"role", "eta_min", "unrung", *(["owner"] if step.step == "coming" else [])}
             if decision.incident.desk_only:
                 assert step.target is Target.DESK or step.kind is NotificationKind.INFORM
         for entry in decision.log:
@@ -146,15 +216,89 @@ class Dispatch(RuleBasedStateMachine):
             for language in messages.LANGUAGES:
                 assert "{" not in messages.log_text(entry, language, lambda who: who)
 
+    def judge_ringing(self, name, before, decision):
+        """Whom a decision sets ringing, and how soon again."""
+        after, now = decision.incident, self.stage.now
+        urgent = after.priority is Priority.HIGH or after.grave
+        declined, retired = after.ladder.declined, after.ladder.retired
+        right = [c for c in after.policy.contacts if c.channels and c.person_id not in retired]
+        asleep = {c.person_id for c in right if c.quiet_at(now, after.policy.utc_offset_s)}
+        willing = [c for c in right if c.person_id not in declined]
+        for step in decision.steps:
+            if step.step == "contact" and not urgent and step.person_id in asleep:
+                assert all(c.person_id in asleep for c in willing), "rung in their sleep though others are awake"
+            if step.step == "desk" and after.state is S.CHECKING and not after.grave:
+                assert not willing, "the desk was rung while the contacts and the question had not had their time"
+        assert not (urgent and any(entry.what == Log.CONTACT_QUIET for entry in decision.log))
+        for step in decision.steps:
+            if (step.step, step.channel) != ("contact", Channel.VOICE):
+                continue
+            at, base = self.rung.get(step.person_id, (None, -1))
+            if name == "tick" and at is not None and base == after.ladder.base and not self.jumped:
+                slow = after.ladder.round - base > after.policy.rounds
+                least = after.policy.slow_round_s if slow else after.policy.contact_step_s
+                assert (now - at).total_seconds() >= least, "noise"
+            self.rung[step.person_id] = (now, after.ladder.base)
+        assert len([step for step in decision.steps if step.step == "desk"]) <= 1
+
+    def judge_help(self, name, before, decision):
+        """Who goes, who is there, who hears of it, and what is handed over."""
+        after, wrote = decision.incident, [entry.what for entry in decision.log]
+        for step in decision.steps:
+            if step.message == Message.PATIENT_COMING:
+                assert not self.duress and after.policy.can_be_asked and after.acknowledged
+                assert after.sos or after.ask.wants_help or after.ask.answer == "unanswered"
+                assert name == "tick" and after.coming.tries <= 2
+        if Log.NOT_ARRIVED in wrote:
+            assert name == "tick" and before.awaited is not None
+            assert before.awaited.eta_at + timedelta(seconds=300) <= self.stage.now or self.jumped or before.grave
+            assert after.state in UNDER_WAY or after.ladder.running or after.desk.due_at
+            reminded = (before.owner_id, "reminder") in [(s.person_id, s.message) for s in decision.steps]
+            assert reminded or before.owner_role != "caregiver"
+        if after.going is not None and after.open:
+            assert after.going.person_id == after.owner_id and after.acknowledged
+        if after.state is S.CLOSED and before.state is S.AT_PATIENT and name == "safe":
+            assert not before.unit_called
+        if name in {"hand_over", "handover_answered"}:
+            assert (after.state, after.times) == (before.state, before.times)
+        if Log.HANDOVER_UNANSWERED in wrote:
+            assert (None, "desk_news") in [(step.person_id, step.message) for step in decision.steps]
+
+    @invariant()
+    def no_page_waits_in_the_outbox_of_what_somebody_has(self):
+        incident = self.stage.incident
+        if incident.acknowledged or incident.state in STOPPED:
+            assert not set(self.pending) & PAGING
+
+    @invariant()
+    def the_question_and_the_contacts_overlap_as_agreed(self):
+        incident = self.stage.incident
+        if incident.state is not S.CHECKING or self.jumped:
+            return
+        asked_s = (self.stage.now - incident.times["check_started_at"]).total_seconds()
+        high = incident.priority is Priority.HIGH and asked_s >= incident.policy.overlap_s
+        assert incident.ladder.running == (incident.grave or high) or not self.reachable()
+
+    def reachable(self):
+        incident = self.stage.incident
+        return any(c.channels and c.person_id not in incident.ladder.retired for c in incident.policy.contacts)
+
+    @invariant()
+    def counted(self):
+        global STEPS
+        STEPS += 1
+
     @invariant()
     def nobody_is_ever_orphaned(self):
         incident = self.stage.incident
         if not incident.reasons or not incident.open:
             return
         assert incident.next_step_at is not None
-        waits = [incident.ask.due_at, incident.ask.ends_at, incident.ladder.due_at, incident.desk.due_at]
+        ask = incident.ask
+        waits = [ask.due_at, ask.ends_at, ask.overlap_at, incident.ladder.due_at, incident.desk.due_at]
         if incident.state in SETTLING:
             assert incident.settle_at is not None and not any(waits)
+            assert incident.offered is None and incident.coming.due_at is None
         elif incident.acknowledged:
             assert incident.deadline_at is not None and not any(waits)
             assert incident.owner_role is not None
@@ -176,8 +320,25 @@ class Dispatch(RuleBasedStateMachine):
         self.stage.now = until
         self.tick()
 
+    @precondition(lambda self: self.stage.incident.state is S.CHECKING)
+    @rule(seconds=st.sampled_from([5, 20, 25, 75]))
+    def the_question_goes_on(self, seconds):
+        self.time_passes(seconds=seconds)
+
+    @precondition(lambda self: self.stage.incident.ladder.running)
+    @rule(outcome=FAILURES)
+    def the_one_who_is_rung_is_not_reached(self, outcome):
+        held = self.stage.incident
+        contact = held.policy.contacts[held.ladder.index] if held.ladder.index < len(held.policy.contacts) else None
+        if contact is not None and held.ladder.due_at is not None:
+            decision = self.act("failure", escalation.contact_call_ended, contact.person_id, outcome, held.ladder.round)
+            # Whoever fails delays nobody: the next one rings now, or the round is over.
+            assert decision is not None and decision.log
+            assert {e.what for e in decision.log} & {Log.CONTACT_RUNG, Log.ROUND_ENDED}
+
     @rule(hours=st.sampled_from([-1, 1]))
     def the_clock_jumps(self, hours):
+        self.jumped = True
         self.stage.now += timedelta(hours=hours)
         self.tick()
         decision = self.act("tick", escalation.next_steps)
@@ -189,7 +350,14 @@ class Dispatch(RuleBasedStateMachine):
         assert decision is not None
         if self.stage.incident.open:
             assert due is not None
-            assert self.stage.now < due <= self.stage.now + timedelta(seconds=LONGEST_S)
+            awaited = self.stage.incident.awaited
+            longest = LONGEST_S if awaited is None else (awaited.eta_at - awaited.said_at).total_seconds() + 300
+            assert self.stage.now < due <= self.stage.now + timedelta(seconds=max(LONGEST_S, longest))
+            assert decision.incident.deadline_at is None or self.stage.now < decision.incident.deadline_at
+
+    @rule()
+    def a_sender_takes_the_messages(self):
+        self.pending.clear()
 
     # --- answers and failures
 
@@ -217,8 +385,10 @@ class Dispatch(RuleBasedStateMachine):
 
     @rule(digit=st.sampled_from(["2", "", "8", "7"]))
     def the_person_asks_for_help(self, digit):
+        self.duress = self.duress or (digit == "7" and self.stage.incident.open)
         self.act("help", escalation.patient_answered, digit, vitals=Vitals(fresh_age_s=1))
         after = self.stage.incident
+        assert not self.duress or escalation.coming(after, self.stage.now) is None
         if after.open:
             assert after.state not in {*SETTLING, S.SUSPECTED, S.CHECKING}
             assert after.acknowledged or after.ladder.running or after.desk.due_at
@@ -237,6 +407,28 @@ class Dispatch(RuleBasedStateMachine):
     def the_desks_call_fails(self, outcome):
         self.act("failure", escalation.desk_call_ended, outcome, self.stage.incident.desk.attempt)
 
+    @rule(person=PEOPLE, outcome=FAILURES)
+    def callbacks_of_calls_long_over_change_nothing(self, person, outcome):
+        before, late = self.stage.incident, -1
+        for what, args in [
+            (escalation.ask_call_ended, (outcome, late)),
+            (escalation.contact_call_ended, (person, outcome, late)),
+            (escalation.desk_call_ended, (outcome, late)),
+            (escalation.coming_call_ended, (outcome, late)),
+            (escalation.call_picked_up, (Target.CONTACT, person, late)),
+            (escalation.call_picked_up, (Target.PATIENT, PATIENT, late)),
+        ]:
+            decision = self.act("failure", what, *args)
+            assert decision is not None and decision == Decision(incident=before)
+
+    @rule(outcome=FAILURES)
+    def word_of_who_comes_is_not_heard(self, outcome):
+        self.act("failure", escalation.coming_call_ended, outcome, self.stage.incident.coming.attempt)
+
+    @rule()
+    def word_of_who_comes_is_heard(self):
+        self.act("heard", escalation.coming_heard)
+
     @rule(person=st.sampled_from([PATIENT, MINJI, JIHO]), back=st.integers(0, 1))
     def somebody_picks_up(self, person, back):
         target = Target.PATIENT if person == PATIENT else Target.CONTACT
@@ -244,12 +436,68 @@ class Dispatch(RuleBasedStateMachine):
         attempt = (held.ask.attempt if person == PATIENT else held.ladder.round) - back
         self.act("picked_up", escalation.call_picked_up, target, person, attempt)
 
-    @rule(person=PEOPLE, digit=st.sampled_from(["3", "4", "9", "", "1"]))
+    @rule(person=PEOPLE, digit=st.sampled_from(["3", "4", "5", "6", "9", "", "1"]))
     def a_contact_presses(self, person, digit):
         before = self.stage.incident
-        self.act(f"contact_{digit}", escalation.contact_answered, person, digit)
-        if before.acknowledged and not (digit == "4" and before.owner_id == person):
+        names = {"5": "arrived", "6": "safe"} if before.owner_id == person else {}
+        self.act(names.get(digit, f"contact_{digit}"), escalation.contact_answered, person, digit)
+        if before.acknowledged and not (digit in {"4", "9"} and before.owner_id == person):
             assert self.stage.incident.owner_id == before.owner_id
+
+    @rule(person=PEOPLE, digit=st.sampled_from(["0", "1", "2", "9", "", "#"]))
+    def a_contact_says_when(self, person, digit):
+        before = self.stage.incident
+        self.act("going", escalation.eta_pressed, person, digit)
+        after = self.stage.incident
+        assert after.owner_id == before.owner_id
+        holds = before.owner_id == person and before.acknowledged and after.state in ON_THE_ROAD
+        if holds and digit in {"1", "2", "9"}:
+            assert after.deadline_at == self.stage.now + timedelta(seconds=600 * int(digit) + 300)
+
+    @rule(person=ANYBODY, eta_s=st.sampled_from([0, 300, 1200, 7200]))
+    def somebody_goes(self, person, eta_s):
+        before = self.stage.incident
+        role = "dispatcher" if person == DISPATCHER else "caregiver"
+        self.act("going", escalation.going, person, eta_s, role=role)
+        after = self.stage.incident
+        if before.acknowledged and before.owner_id != person:
+            assert after.owner_id == before.owner_id or (before.owner_role, role) == ("desk", "dispatcher")
+        elif before.open and before.state not in SETTLING:
+            assert after.owner_id == person and not set(self.pending) & PAGING
+
+    @rule(person=ANYBODY)
+    def somebody_arrives(self, person):
+        before = self.stage.incident
+        self.act("arrived", escalation.arrived, person)
+        after = self.stage.incident
+        if before.open and before.state not in SETTLING:
+            assert after.state in {S.AT_PATIENT, S.TRANSPORTING} and after.acknowledged
+            assert "first_help_at" in after.times
+        else:
+            assert after == before
+
+    @rule(person=ANYBODY, sure=st.integers(0, 1))
+    def somebody_says_that_all_is_well(self, person, sure):
+        before = self.stage.incident
+        if sure:
+            return
+        self.act("safe", escalation.safe, person)
+        there = before.state is S.AT_PATIENT and before.owner_id == person and not before.unit_called
+        assert (self.stage.incident.state is S.CLOSED) == (there or not before.open)
+
+    @rule(person=STAFF)
+    def somebody_hands_over(self, person):
+        self.act("hand_over", escalation.hand_over, person, "119")
+
+    @rule(person=STAFF, accepted=st.booleans())
+    def the_other_desk_answers(self, person, accepted):
+        self.act("handover_answered", escalation.handover_answered, person, accepted, "why", "A-1")
+
+    @rule(by=st.sampled_from(["patient", "desk"]))
+    def two_are_connected(self, by):
+        before = self.stage.incident
+        self.act("bridged", escalation.bridged, by)
+        assert self.stage.incident == before
 
     @rule(digit=st.sampled_from(["3", ""]))
     def the_desk_presses(self, digit):
@@ -267,7 +515,9 @@ class Dispatch(RuleBasedStateMachine):
 
     @rule(person=STAFF)
     def somebody_dispatches(self, person):
-        self.act("dispatch", escalation.dispatch, person, "A-1", self.stage.now)
+        before = self.stage.incident
+        decision = self.act("dispatch", escalation.dispatch, person, "A-1", self.stage.now)
+        assert decision is None or before.state not in UNDER_WAY, "two units for one case"
 
     @rule(person=STAFF, state=st.sampled_from([S.EN_ROUTE, S.ON_SCENE, S.AT_PATIENT, S.TRANSPORTING]))
     def somebody_reports_progress(self, person, state):
@@ -300,11 +550,34 @@ class Dispatch(RuleBasedStateMachine):
             assert before.silence_only and not before.acknowledged
 
 
-TestDispatch = Dispatch.TestCase
-TestDispatch.settings = settings(
-    max_examples=250,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    database=None,
-)
+PHASES = (Phase.generate,) if os.environ.get("MUTATED") else (Phase.generate, Phase.shrink)
+"""Where an invariant was broken on purpose, one example is as good as the shortest."""
+
+
+def run(examples: int, steps: int, phases: tuple[Phase, ...] = PHASES) -> int:
+    """Run the machine; how many steps it took."""
+    began = STEPS
+    wish = settings(
+        phases=phases,
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
+    run_state_machine_as_test(Dispatch, settings=wish)
+    return STEPS - began
+
+
+def test_whatever_happens_the_invariants_hold():
+    assert run(250, 40) > 2_500
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_the_invariants_hold_for_a_hundred_thousand_steps(capsys):
+    steps = 0
+    while steps < 100_000:
+        steps += run(2_000, 50)
+    with capsys.disabled():
+        print(f"\n{steps} steps of the escalation machine, no invariant broken")

@@ -144,10 +144,10 @@ def test_who_takes_it_stops_the_paging_and_the_others_hear_of_it():
     assert decision.steps[0].params == {"role": "caregiver"}
     assert (stage.incident.owner_id, stage.incident.owner_role) == (JIHO, "caregiver")
     assert stage.incident.times["acknowledged_at"] == START
-    assert stage.after() == 900
+    assert stage.held_for() == 900
     stage.steps.clear()
     stage.advance(899)
-    assert stage.steps == []
+    assert [step.message for step in stage.steps] == ["patient_coming"]
 
 
 def test_the_first_to_take_it_wins():
@@ -329,7 +329,7 @@ def test_a_named_human_dispatches_with_time_and_reference(codes):
     assert stage.incident.owner_id == DISPATCHER and stage.incident.acknowledged
     assert stage.last.cancel_pages
     assert stage.last.log[-1].who == f"person:{DISPATCHER}" or stage.wrote()[-1] == "others_told"
-    assert stage.after() == 900
+    assert stage.held_for() == 900
 
 
 def test_dispatching_leaves_a_caregiver_who_goes_as_owner():
@@ -374,7 +374,7 @@ def test_progress_stamps_its_times_and_renews_the_deadline():
     for minutes, state in ((2, "en_route"), (7, "on_scene"), (9, "at_patient"), (20, "transporting")):
         stage.now = START + timedelta(minutes=minutes)
         stage.do(escalation.progress, DISPATCHER, state)
-        assert stage.after() == 900
+        assert stage.held_for() == 900
     times = stage.incident.times
     assert times["first_help_at"] == times["at_patient_at"] == START + timedelta(minutes=9)
     assert times["left_scene_at"] == START + timedelta(minutes=20)

@@ -15,6 +15,7 @@ from dispatch.incident import (
     INTERVALS,
     PRE_SCENE,
     Contact,
+    Going,
     Incident,
     Policy,
     Reason,
@@ -114,3 +115,35 @@ def test_an_incident_survives_being_stored():
     incident.ladder.rung = [uuid4()]
     incident.settle_at = NOW
     assert msgspec.json.decode(msgspec.json.encode(incident), type=Incident) == incident
+
+
+def test_an_incident_that_was_sealed_by_an_earlier_version_still_opens():
+    incident = fresh()
+    incident.policy = Policy(version="1", contacts=(Contact(person_id=uuid4()),))
+    incident.ladder.rung = [incident.policy.contacts[0].person_id]
+    stored = msgspec.to_builtins(incident)
+    added = {
+        "": ("going", "coming", "handovers"),
+        "ask": ("overlap_at", "wants_help", "duress"),
+        "ladder": ("called", "doubted"),
+        "policy": ("overlap_s", "unvoiced_s", "eta_grace_s", "coming_s", "coming_again_s", "handover_s", "utc_offset_s"),
+    }
+    for part, names in added.items():
+        for name in names:
+            del (stored[part] if part else stored)[name]
+    for name in ("channels", "verified", "quiet", "away_until"):
+        del stored["policy"]["contacts"][0][name]
+    assert msgspec.convert(stored, Incident) == incident
+
+
+def test_who_is_awaited_said_so_holds_it_and_is_not_there_yet():
+    incident = in_state(State.CONFIRMED)
+    assert incident.awaited is None
+    incident.owner_id, incident.acknowledged = uuid4(), True
+    incident.going = Going(person_id=incident.owner_id, said_at=NOW, eta_at=NOW + timedelta(minutes=20))
+    assert incident.awaited == incident.going
+    for state in (State.AT_PATIENT, State.TRANSPORTING, State.CLOSED, State.STOOD_DOWN):
+        incident.state = state
+        assert incident.awaited is None
+    incident.state, incident.owner_id = State.EN_ROUTE, uuid4()
+    assert incident.awaited is None

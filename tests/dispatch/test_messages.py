@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from dispatch import messages, messages_signs, messages_terms, messages_words
+from dispatch import messages, messages_signs, messages_terms, messages_texts, messages_words
 from dispatch.alarm import AlarmCondition, AlarmKind, Param, Priority
 from dispatch.codes import CloseReason, Disbelief, Log, Message, Outcome, Role, Why
 from dispatch.incident import LogEntry, State
@@ -21,7 +21,7 @@ NOW = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
 CODES = {
     "sos", "fall", "spo2_low", "heart_rate_high", "heart_rate_low", "news2_high", "news2_medium",
     "signal_contradiction", "device_silent", "device_never_reported", "device_clock_wrong", "not_worn",
-    "battery_low", "detection_failed", "record_unreadable",
+    "battery_low", "detection_failed", "record_unreadable", "carrier_refuses", "audit_mended",
 }  # fmt: skip
 
 
@@ -75,8 +75,11 @@ def test_every_code_has_its_words(table, keys):
         messages_signs.MORE_VITALS,
         {"unknown": messages_words.UNKNOWN_REASON},
         messages_words.VITALS,
-        messages_words.TEXTS,
-        messages_words.TAKEN_BY,
+        messages_texts.TEXTS,
+        messages_texts.TAKEN_BY,
+        messages_texts.GOING_BY,
+        messages_texts.FULLER,
+        {"unrung": messages_texts.UNRUNG},
         messages_words.SAID,
         messages_terms.STATES,
         messages_terms.PRIORITIES,
@@ -108,7 +111,7 @@ def test_both_languages_use_the_same_values(table):
 @pytest.mark.parametrize("message", list(Message))
 def test_every_message_can_be_said_or_written(message):
     said = message in messages.SPOKEN
-    written = message in messages_words.TEXTS
+    written = message in messages_texts.TEXTS
     assert said or written
     for language in messages.LANGUAGES:
         if said:
@@ -124,7 +127,7 @@ def test_every_message_can_be_said_or_written(message):
 
 
 def test_korean_texts_fit_into_one_short_message():
-    texts = [messages.text_for(message, "ko") for message in messages_words.TEXTS]
+    texts = [messages.text_for(message, "ko") for message in messages_texts.TEXTS]
     texts += [messages.text_for(Message.TAKEN, "ko", {"role": role.value}) for role in Role]
     assert max(map(len, texts)) <= 70
 
@@ -140,7 +143,7 @@ def test_nothing_said_before_a_key_has_a_place_for_a_name_or_a_value(language):
     for prompt in everything_said_before_a_key(language):
         assert "{" not in " ".join(prompt.lines)
         assert not re.search(r"bpm|심박|산소|heart|oxygen|주소|address", " ".join(prompt.lines))
-    for message in messages_words.TEXTS:
+    for message in messages_texts.TEXTS:
         text = messages.text_for(message, language)
         assert "{" not in text
         assert not re.search(r"심박|산소|heart|oxygen|주소", text)
@@ -239,6 +242,7 @@ def test_every_log_code_reads_with_and_without_its_values(code, language):
         "code": "spo2_low", "priority": "high", "attempt": 2, "outcome": "voicemail", "how": "unanswered",
         "reason": "stale_vitals", "why": "sos", "person": str(person), "round": 3, "role": "caregiver",
         "owner": f"person:{person}", "count": 2, "reference": "A-1", "state": "en_route", "text": "문이 잠김",
+        "eta_s": 1200, "to": "119",
     }  # fmt: skip
     for params in ({}, full):
         said = messages.log_text(
@@ -343,3 +347,59 @@ def test_a_pause_kept_from_earlier_tells_its_own_seconds_not_its_age():
     assert messages.reason_text(told, "en", NOW) == (
         "The heartbeat seems to have paused for 4.2 seconds (measured 4 minutes ago)"
     )
+
+
+def test_who_goes_and_when_is_written_in_minutes():
+    params: dict[str, Param] = {"role": "caregiver", "eta_min": 20}
+    assert messages.text_for(Message.GOING, "ko", params).endswith("다른 보호자가 지금 가고 있습니다. 약 20분 뒤 도착합니다.")
+    assert messages.text_for(Message.GOING, "en", params).endswith("there in about 20 min.")
+    for known in ({}, {"role": "desk", "eta_min": 20}, {"role": "caregiver"}, {"role": "caregiver", "eta_min": None}):
+        for language in messages.LANGUAGES:
+            text = messages.text_for(Message.GOING, language, known)
+            assert "{" not in text and "None" not in text and not re.search(r"\d", text)
+
+
+def test_who_can_only_be_written_to_is_promised_no_call():
+    for language, call in (("ko", "전화"), ("en", "call")):
+        assert call in messages.text_for(Message.CONTACT_TEXT, language)
+        text = messages.text_for(Message.CONTACT_TEXT, language, {"unrung": True})
+        assert call not in text and len(text) <= 90
+
+
+def test_a_gap_says_from_when_and_a_verification_says_its_digits():
+    gap = messages.text_for(Message.GAP_AHEAD, "ko", {"when": "내일 오전 3시"})
+    assert "내일 오전 3시부터" in gap and len(gap) <= 70
+    assert "481516" in messages.text_for(Message.VERIFY_TEXT, "en", {"code": "481516"})
+    for message in (Message.GAP_AHEAD, Message.VERIFY_TEXT):
+        assert "{" not in messages.text_for(message, "ko", {"other": 1})
+
+
+@pytest.mark.parametrize("language", messages.LANGUAGES)
+def test_a_drill_says_first_that_it_is_one(language):
+    drill = "훈련" if language == "ko" else "drill"
+    assert drill in messages.prompt_for(Message.DRILL_CALL, language).lines[0]
+    assert drill in messages.text_for(Message.DRILL_TEXT, language)[:40]
+    for message in (Message.DRILL_CALL, Message.VERIFY_CALL):
+        said = messages.prompt_for(message, language)
+        assert said.ask and "9" in said.lines[-1]
+
+
+@pytest.mark.parametrize("language", messages.LANGUAGES)
+def test_word_of_who_comes_names_nobody_before_a_key(language):
+    said = messages.prompt_for(Message.PATIENT_COMING, language)
+    assert said.ask and "1" in said.lines[-1] and "0" in said.lines[-1]
+
+
+@pytest.mark.parametrize("language", messages.LANGUAGES)
+def test_whoever_can_only_be_rung_hears_what_the_others_read(language):
+    for message in messages_texts.TEXTS.keys() - SENT_BY_TEXT_ONLY:
+        assert not messages.prompt_for(message, language).ask or message is Message.NEWS
+
+
+SENT_BY_TEXT_ONLY = {
+    Message.CONTACT_TEXT,
+    Message.DRILL_TEXT,
+    Message.VERIFY_TEXT,
+    Message.GAP_AHEAD,
+    Message.DRILL_BROKEN,
+}

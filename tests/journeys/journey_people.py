@@ -85,8 +85,15 @@ class Phone:
 
     @property
     def calls(self) -> list[Call]:
-        """Calls that we placed to it."""
-        return [c for c in self._stage.network.calls() if c.to == self.number]
+        """Calls that we placed to it, but for those that only say who comes."""
+        words = self._stage.words_of_who_comes()
+        return [c for c in self._stage.network.calls() if c.to == self.number and c.sid not in words]
+
+    @property
+    def told_who_comes(self) -> list[Call]:
+        """Calls in which the person could hear who comes and when."""
+        words = self._stage.words_of_who_comes()
+        return [c for c in self._stage.network.calls() if c.to == self.number and c.sid in words]
 
     @property
     def texts(self) -> list[Message]:

@@ -27,6 +27,7 @@ from service.config import Settings
 from service.loopback import LoopbackNetwork, LoopbackServer
 from service.loopback.server import _SilentHandler
 from service.store import incidents as incident_store
+from service.store import people as people_store
 from service.store import schema
 from service.store.database import Database
 from service.store.tables import DetectorState, Device, IncidentRow, Notification, table
@@ -54,7 +55,9 @@ class Stage:
         self._server = make_server("127.0.0.1", 0, self._serve, threaded=True, request_handler=_SilentHandler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         incoming = f"{self.url}/v1/telephony/twilio/incoming"
-        self.network = LoopbackNetwork(SID, TOKEN, voice_url=incoming)
+        keys = {"solapi_key": "NCS1", "solapi_secret": TOKEN, "solapi_webhook_secret": TOKEN}
+        self.network = LoopbackNetwork(SID, TOKEN, voice_url=incoming, **keys)
+        self.network.configure({"solapi_report_url": f"{self.url}/v1/telephony/solapi/report"})
         self._carrier = LoopbackServer(self.network).start()
         self.house = build_house(Settings.from_env(self._environ(folder, urls) | env), clock=self.clock)
         schema.upgrade(self.house.database)
@@ -82,6 +85,11 @@ class Stage:
             "ANSIM_TWILIO_AUTH_TOKEN": TOKEN,
             "ANSIM_TWILIO_FROM": OUR_NUMBER,
             "ANSIM_TWILIO_API_URL": self._carrier.url,
+            "ANSIM_SOLAPI_API_KEY": "NCS1",
+            "ANSIM_SOLAPI_API_SECRET": TOKEN,
+            "ANSIM_SOLAPI_FROM": OUR_NUMBER,
+            "ANSIM_SOLAPI_WEBHOOK_SECRET": TOKEN,
+            "ANSIM_SOLAPI_API_URL": self._carrier.url,
             "ANSIM_FALLBACK_NUMBER": DESK_NUMBER,
         }
 
@@ -108,10 +116,14 @@ class Stage:
         return f"+8210555{self._numbers:05d}"
 
     def person(self, name: str, number: str | None = None, **more: Any) -> Person:
-        """Anybody with a telephone."""
-        number = number or self._new_number()
+        """Anybody with a telephone, whose number was proven to be theirs, unless the story says otherwise."""
+        number, verified = number or self._new_number(), more.pop("verified", True)
         profile = Profile(name=name, phones=[number, *more.pop("further_numbers", [])])
         person_id = people.add_person(self.house, self.organisation_id, profile, **more)
+        for phone in profile.phones if verified else ():
+            with self.house.database.write() as tx:
+                index = self.house.keys.blind_index("phone", phone)
+                people_store.phone_answered(tx, person_id, index, self.clock())
         return Person(person_id, name, self.phone(number, name))
 
     def home(
@@ -277,6 +289,10 @@ class Stage:
         """Every message of a patient's cases, in order."""
         query = select(_OUTBOX).where(_OUTBOX.c.patient_id == home.id).order_by(_OUTBOX.c.created_at, _OUTBOX.c.id)
         return self.rows(query)
+
+    def words_of_who_comes(self) -> set[str]:
+        """The carrier's ids of calls that tell somebody who asked for help who comes."""
+        return {row.provider_id for row in self.rows(select(_OUTBOX.c.provider_id).where(_OUTBOX.c.step == "coming"))}
 
     def conditions(self, home: Home) -> list[str]:
         """Codes of the conditions that are open."""

@@ -22,7 +22,11 @@ VITALS = re.compile(
     r"|\d\d",
     re.IGNORECASE,
 )
-HARMLESS = re.compile(r"119")
+HARMLESS = re.compile(
+    r"https?://\S+/r/[\w-]{43}|\b[1-9]\d{3}\b|119|약 \d+분|about \d+ min"
+    r"|\d+월 \d+일 \d+시|\d+ [A-Z][a-z]+ \d\d:\d\d"
+)
+"""A signed link, a reply code, the number to call, in how many minutes somebody is there, and from when nobody is."""
 LONGEST_STEP = timedelta(hours=1)
 
 

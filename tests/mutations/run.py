@@ -1,7 +1,8 @@
 """Break each gate in turn, in a copy of the tree, and see that the test named beside it notices.
 
 Entries lie in the ``*.toml`` files of this folder: ``[[mutation]]`` with ``file``, ``find`` (text that occurs there
-once), ``replace``, ``test`` (a pytest id) and, if wanted, ``why``. ``make mutations`` runs them all.
+once), ``replace``, ``test`` (a pytest id) and, if wanted, ``why`` and ``invariant`` (its number in
+tests/dispatch/test_invariants_listed.py). ``make mutations`` runs them all.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def copy_of_the_tree(root: Path = ROOT) -> Iterator[Path]:
 
 def run_tests(tree: Path, tests: Sequence[str]) -> tuple[int, str]:
     """pytest's exit code and what it said."""
-    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "MUTATED": "yes"}
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         environment.setdefault(name, "1")
     asked = [sys.executable, "-m", "pytest", "-x", "-rs", "-p", "no:randomly", *tests]

@@ -1,0 +1,97 @@
+"""What is said in the calls of a drill and of a verification after their first words; every one says which it is."""
+
+from __future__ import annotations
+
+from dispatch.messages_words import Pair
+from dispatch.notifier import Prompt
+
+WORDS: dict[str, Pair] = {
+    "drill_confirmed": {
+        "ko": "{digit}번을 누르셨습니다. 훈련 확인이 끝났습니다. 실제 상황이 아니니 하실 일은 없습니다. 고맙습니다.",
+        "en": "You pressed {digit}. The drill is confirmed. It was only a drill: there is nothing to do. Thank you.",
+    },
+    "drill_no_key": {
+        "ko": "누르신 번호가 확인되지 않았습니다. 훈련 전화를 나중에 다시 드리겠습니다.",
+        "en": "We did not get a key. This drill will call again later.",
+    },
+    "drill_over": {
+        "ko": "안심입니다. 이 훈련은 이미 끝났습니다. 하실 일은 없습니다. 고맙습니다.",
+        "en": "This is Ansim. This drill is already over. There is nothing to do. Thank you.",
+    },
+    "drill_stopped": {
+        "ko": "안심입니다. 훈련을 멈추었습니다. 곧 실제 전화를 드릴 수 있으니 지금 끊고 다음 전화를 받아 주세요.",
+        "en": "This is Ansim. The drill has been stopped. A real call may follow at once: "
+        "please hang up and answer the next call.",
+    },
+    "verify_confirmed": {
+        "ko": "{digit}번을 누르셨습니다. 비상 연락처로 확인했습니다. 고맙습니다.",
+        "en": "You pressed {digit}. This number is now a verified emergency contact. Thank you.",
+    },
+    "verify_no_key": {
+        "ko": "누르신 번호가 확인되지 않았습니다. 연락처 확인 전화를 나중에 다시 드리겠습니다.",
+        "en": "We did not get a key. We will call again later to check this contact.",
+    },
+    "verify_over": {
+        "ko": "안심입니다. 연락처 확인은 이미 끝났습니다. 하실 일은 없습니다. 고맙습니다.",
+        "en": "This is Ansim. The check of this contact is already over. There is nothing to do. Thank you.",
+    },
+    "verify_stopped": {
+        "ko": "안심입니다. 연락처 확인을 멈추었습니다. 곧 실제 전화를 드릴 수 있으니 끊고 다음 전화를 받아 주세요.",
+        "en": "This is Ansim. The check of this contact has been stopped. A real call may follow at once: "
+        "please hang up and answer the next call.",
+    },
+}
+
+
+def say(key: str, language: str, digit: str = "") -> Prompt:
+    """One sentence; a language we do not speak is answered in English."""
+    spoken = "ko" if language == "ko" else "en"
+    return Prompt(language=spoken, lines=(WORDS[key][spoken].format(digit=digit),))
+
+
+MISSES: dict[str, Pair] = {
+    "no_number": {"ko": "전화번호가 없습니다", "en": "there is no number"},
+    "bad_number": {"ko": "없는 번호입니다", "en": "there is no such number"},
+    "wrong_number": {"ko": "다른 사람의 번호입니다", "en": "it is somebody else's number"},
+    "no_answer": {"ko": "전화를 받지 않았습니다", "en": "nobody answered"},
+    "busy": {"ko": "계속 통화 중이었습니다", "en": "the line was busy"},
+    "voicemail": {"ko": "음성사서함만 받았습니다", "en": "only voicemail answered"},
+    "hung_up": {"ko": "받았지만 확인하지 않았습니다", "en": "picked up but did not confirm"},
+    "no_key": {"ko": "받았지만 확인하지 않았습니다", "en": "picked up but did not confirm"},
+    "failed": {"ko": "연결되지 않았습니다", "en": "it could not be reached"},
+    "unread": {"ko": "메시지에 답하지 않았습니다", "en": "the message was not answered"},
+    "carrier": {"ko": "통신사가 전하지 못했습니다", "en": "the carrier did not deliver it"},
+}
+"""Why a contact was not reached, by ``drill.Miss``."""
+LINKS: dict[str, Pair] = {
+    "door": {
+        "ko": "기기 신호가 안심에 들어오지 못했습니다. 운영자가 살펴봅니다.",
+        "en": "The band's signal did not get in. The operator is looking into it.",
+    },
+    "detection": {
+        "ko": "들어온 신호가 알림이 되지 않았습니다. 운영자가 살펴봅니다.",
+        "en": "The signal got in but raised no alarm. The operator is looking into it.",
+    },
+    "carrier": {
+        "ko": "통신사가 전화와 문자를 내보내지 못했습니다. 운영자가 살펴봅니다.",
+        "en": "The carrier sent no calls or texts. The operator is looking into it.",
+    },
+    "contacts": {
+        "ko": "연락받으실 분이 없습니다. 연락처를 등록해 주세요.",
+        "en": "There is nobody to reach. Please add a contact.",
+    },
+    "unverified": {
+        "ko": "확인된 전화번호가 하나도 없습니다. 훈련이나 번호 확인이 필요합니다.",
+        "en": "No number is verified. A drill or a check of the numbers is needed.",
+    },
+}
+"""Links that belong to nobody, by ``drill.Link``; ``unverified`` is found without a drill."""
+
+
+def link_text(link: str, miss: str, name: str, language: str) -> str:
+    """A broken link in plain words; ``name`` is the contact's where it is one."""
+    spoken = "ko" if language == "ko" else "en"
+    if link in LINKS:
+        return LINKS[link][spoken]
+    why = MISSES[miss][spoken] if miss in MISSES else miss
+    return f"{name} 님: {why}." if spoken == "ko" else f"{name}: {why}."
