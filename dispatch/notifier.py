@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
 import msgspec
+
+
+class Reach(StrEnum):
+    """Ways to reach a telephone number; which of them work is declared per provider and country."""
+
+    VOICE = "voice"
+    TEXT = "text"
+    TEXT_REPLY = "text_reply"
+    """Texts can be answered: the reply comes back to us."""
 
 
 class Fault(StrEnum):
@@ -16,6 +26,8 @@ class Fault(StrEnum):
     ACCOUNT = "account"
     """Our credentials or our credit: every call will fail until an operator acts."""
     CARRIER = "carrier"
+    ROUTE = "route"
+    """This carrier does not get to this number (not permitted, not this kind of line); another may."""
 
 
 class NotificationError(Exception):
@@ -34,12 +46,46 @@ class NotificationError(Exception):
         ambiguous: bool = False,
         fault: Fault = Fault.CARRIER,
         code: str = "",
+        retry_after_s: float | None = None,
+        provider: str = "",
     ) -> None:
         super().__init__(detail)
         self.permanent = permanent
         self.ambiguous = ambiguous
         self.fault = fault
         self.code = code
+        self.retry_after_s = retry_after_s
+        """What the carrier asked us to wait (429), None where it said nothing."""
+        self.provider = provider
+        """Which carrier said so; empty where several did, or none."""
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """A call or text that a carrier has taken on."""
+
+    provider: str
+    id: str
+    """The carrier's own."""
+    after: tuple[str, ...] = ()
+    """Carriers that were tried before this one, in turn."""
+    doubled: bool = False
+    """An earlier carrier may have taken it too and could not be asked: a doubled call beats a missed one."""
+
+
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a callee hears. With ``ask`` the carrier waits for one key and reports it as DIGITS."""
+
+    language: str
+    """``ko`` or ``en``."""
+    lines: tuple[str, ...]
+    ask: bool = False
+    wait_s: int = 8
+    reference: str | None = None
+    turn: int = 1
+    bridge_to: str | None = None
+    """E.164: after its lines the call is connected with this telephone."""
+    one_key: str = ""
+    """Where a carrier can only tell that key 1 was pressed: the digit of the full menu that it stands for."""
 
 
 class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +96,8 @@ class CallRequest(msgspec.Struct, frozen=True, kw_only=True):
     ring_s: int
     """How long it may ring before the carrier gives up."""
     detect_voicemail: bool = False
+    prompt: Prompt | None = None
+    """What to say, for carriers that take their words with the request (``speaks_up_front``)."""
 
 
 class TextRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +117,8 @@ class CarrierEventKind(StrEnum):
     """The call or text changed state."""
     INCOMING = "incoming"
     """Somebody rings us (a returned call)."""
+    TEXT_IN = "text_in"
+    """Somebody answered a text, or wrote to us; ``body`` is what they wrote."""
 
 
 class CallStatus(StrEnum):
@@ -100,6 +150,8 @@ class CarrierEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Our notification id; None for an incoming call."""
     provider_id: str
     """The carrier's id of the call or message."""
+    provider: str = ""
+    """Which carrier tells."""
     status: CallStatus | None = None
     digits: str = ""
     turn: int = 1
@@ -112,39 +164,108 @@ class CarrierEvent(msgspec.Struct, frozen=True, kw_only=True):
     """The carrier's own order of a call's status changes, from 0; None where it gives none."""
     error_code: str = ""
     """The carrier's reason for a failed call or text."""
+    body: str = ""
+    """What an incoming text says; at most 1,600 characters."""
+    bridged: CallStatus | None = None
+    """How the other leg of a bridged call ended; the call itself goes on."""
+    final: bool = False
+    """The call is over already: nothing more can be said in it."""
 
 
-class Prompt(msgspec.Struct, frozen=True, kw_only=True):
-    """What a callee hears. With ``ask`` the carrier waits for one key and reports it as DIGITS."""
-
-    language: str
-    """``ko`` or ``en``."""
-    lines: tuple[str, ...]
-    ask: bool = False
-    wait_s: int = 8
-    reference: str | None = None
-    turn: int = 1
+class MailRequest(msgspec.Struct, frozen=True, kw_only=True):
+    to: str
+    """An e-mail address."""
+    reference: str
+    """Our notification id: it becomes the Message-ID, so that a repeated try is the same mail."""
+    subject: str
+    body: str
 
 
-class Notifier(Protocol):
-    """One carrier. Every call may raise NotificationError; none may block longer than the send time-out."""
+class PushRequest(msgspec.Struct, frozen=True, kw_only=True):
+    subscription: dict[str, object]
+    """What the browser gave: endpoint and keys."""
+    reference: str
+    title: str
+    body: str
+    path: str = "/"
+    """Which of our pages a tap opens."""
+    valid_s: int = 300
+
+
+class Mailer(Protocol):
+    """Electronic mail. Raises NotificationError like any carrier."""
 
     name: str
 
-    def place_call(self, request: CallRequest) -> str:
-        """Start a call; returns the carrier's id."""
+    def send_mail(self, request: MailRequest) -> str:
+        """Hand one mail over; returns its Message-ID."""
 
-    def send_text(self, request: TextRequest) -> str:
-        """Send a text; returns the carrier's id."""
 
-    def verify_and_parse(self, url: str, headers: Mapping[str, str], form: Mapping[str, str]) -> CarrierEvent:
-        """Check a callback's signature on its public address and read it.
+class Pusher(Protocol):
+    """Web Push. Raises NotificationError; ``fault=NUMBER`` and permanent when the subscription is gone."""
 
-        Raises ``PermissionError`` when the signature does not fit, ``ValueError`` when unreadable.
+    name: str
+    public_key: str
+    """What a browser needs to subscribe (``applicationServerKey``)."""
+
+    def push(self, request: PushRequest) -> str:
+        """Send to one browser; returns the push service's id, or the reference where it gives none."""
+
+
+class DeskAnswer(Protocol):
+    """What another emergency desk says of a record that it was given."""
+
+    @property
+    def answer(self) -> str:
+        """``accepted`` or ``rejected``."""
+
+    @property
+    def reason(self) -> str: ...
+
+    @property
+    def reference(self) -> str: ...
+
+
+class PartnerDesk(Protocol):
+    """Another emergency desk's machine."""
+
+    def offer(self, body: bytes, callback_url: str, key: str) -> DeskAnswer | None:
+        """Give it one record; its answer, or None where that comes later. Raises NotificationError."""
+
+
+class Notifier(Protocol):
+    """A carrier. Every request may raise NotificationError; none may block longer than the send time-out."""
+
+    name: str
+    speaks_up_front: bool
+    """Words go out with the request for a call: ``CallRequest.prompt`` must be given."""
+
+    def place_call(self, request: CallRequest) -> Receipt:
+        """Start a call."""
+
+    def send_text(self, request: TextRequest) -> Receipt:
+        """Send a text."""
+
+    def events(
+        self, url: str, headers: Mapping[str, str], form: Mapping[str, str], body: bytes = b""
+    ) -> list[CarrierEvent]:
+        """Check that a callback to this public address is the carrier's own, and read what it tells.
+
+        Raises ``PermissionError`` when it is not, ``ValueError`` when it is unreadable, NotificationError when the
+        carrier had to be asked for the rest and did not answer: it will call again.
         """
 
     def render(self, prompt: Prompt) -> bytes:
         """The answer body that makes the carrier say ``prompt``."""
 
-    def announce(self, to: str, lines: tuple[str, ...], language: str, ring_s: int) -> str:
+    def find_call(self, to: str, since: datetime, reference: str) -> Receipt | None:
+        """The call to ``to`` that the carrier has taken since ``since``, or None: asked before repeating."""
+
+    def find_text(self, to: str, since: datetime, reference: str) -> Receipt | None:
+        """As ``find_call``, for a text."""
+
+    def reach(self, number: str) -> frozenset[Reach]:
+        """How this carrier reaches this number, as declared for its country and kind of line."""
+
+    def announce(self, to: str, lines: tuple[str, ...], language: str, ring_s: int) -> Receipt:
         """A call that only says something and needs no callbacks (verifying the fallback desk)."""

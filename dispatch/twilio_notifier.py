@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import requests
+from requests.adapters import HTTPAdapter
 from twilio.base.exceptions import TwilioException, TwilioRestException, TwilioServiceException
 from twilio.http.http_client import TwilioHttpClient
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
-from twilio.twiml.voice_response import Gather, VoiceResponse
+from twilio.twiml.voice_response import Dial, Gather, VoiceResponse
 from urllib3.exceptions import NewConnectionError
 
+from dispatch import carriers
 from dispatch.notifier import (
     CallRequest,
     CallStatus,
@@ -24,6 +28,8 @@ from dispatch.notifier import (
     Fault,
     NotificationError,
     Prompt,
+    Reach,
+    Receipt,
     TextRequest,
 )
 
@@ -55,22 +61,41 @@ KINDS = {
     "answer": CarrierEventKind.ANSWERED,
     "digits": CarrierEventKind.DIGITS,
     "status": CarrierEventKind.STATUS,
+    "bridge": CarrierEventKind.STATUS,
     "incoming": CarrierEventKind.INCOMING,
+    "text": CarrierEventKind.TEXT_IN,
 }
+UNASKED = frozenset({CarrierEventKind.INCOMING, CarrierEventKind.TEXT_IN})
+"""What comes without a call or text of ours before it, and so without a reference."""
+LONGEST_BODY = 1600
+BRIDGE_RING_S = 30
+"""How long the other leg of a bridged call may ring (policy)."""
 
 # https://www.twilio.com/docs/api/errors : refusals that speak of the number called, and of ourselves.
-NUMBER_CODES = frozenset(
-    {13223, 13224, 13225, 13226, 13227, 21211, 21214, 21215, 21216, 21217, 21219, 21407, 21408}
-    | {21601, 21608, 21610, 21612, 21614}
-)
+NUMBER_CODES = frozenset({13223, 13224, 13226, 21211, 21214, 21217, 21219, 21601, 21608, 21610, 21614})
+# It is not the number that is wrong, but this carrier's way to it: not permitted, not routed, not this kind of line.
+ROUTE_CODES = frozenset({13225, 13227, 21215, 21216, 21407, 21408, 21612})
 ACCOUNT_CODES = frozenset({10001, 10002, 20003, 20005, 20006, 20403, 20404, 21210, 21212, 21606, 90010})
+
+
+CONNECTIONS = 32
+LATELY = timedelta(minutes=1)
+"""Policy: what the carrier took this lately may be the message in question, whatever our own clock said."""
 
 
 class QuietHttpClient(TwilioHttpClient):  # type: ignore[misc]
     """Twilio's client with time-outs always set, an address of our choice, and nothing logged."""
 
+    retry_after: ContextVar[str] = ContextVar("retry_after", default="")
+    """What the last answer in this thread asked us to wait: the SDK's errors do not carry it."""
+    answered_at: ContextVar[str] = ContextVar("answered_at", default="")
+    """What time the carrier's own clock showed in its last answer."""
+
     def __init__(self, timeout_s: float, api_url: str | None) -> None:
         super().__init__(timeout=timeout_s)
+        # As many connections are kept as there may be senders.
+        self.session.mount("https://", HTTPAdapter(pool_maxsize=CONNECTIONS))
+        self.session.mount("http://", HTTPAdapter(pool_maxsize=CONNECTIONS))
         # Connecting and reading each have their own clock: together they stay within the send time-out.
         self.timeout = (timeout_s / 3, timeout_s * 2 / 3)
         self._address = urlsplit(api_url) if api_url else None
@@ -83,7 +108,11 @@ class QuietHttpClient(TwilioHttpClient):  # type: ignore[misc]
         if self._address is not None:
             path = self._address.path.rstrip("/") + urlsplit(url).path
             url = urlunsplit((self._address.scheme, self._address.netloc, path, urlsplit(url).query, ""))
-        return super().request(method, url, *args, **kwargs)
+        self.retry_after.set("")
+        answer = super().request(method, url, *args, **kwargs)
+        self.retry_after.set((answer.headers or {}).get("Retry-After", ""))
+        self.answered_at.set((answer.headers or {}).get("Date", ""))
+        return answer
 
     def log_request(self, kwargs: dict[str, Any]) -> None:
         """Say nothing: the SDK would log telephone numbers at INFO."""
@@ -96,6 +125,7 @@ class TwilioNotifier:
     """Twilio as a Notifier; ``api_url`` leads to the loopback telephone network or a proxy instead."""
 
     name = "twilio"
+    speaks_up_front = False
 
     def __init__(
         self,
@@ -111,10 +141,13 @@ class TwilioNotifier:
         self._public = public_url.rstrip("/")
         self._validator = RequestValidator(auth_token)
         self._client = Client(account_sid, auth_token, http_client=QuietHttpClient(timeout_s, api_url))
+        # A search comes on top of a request that has failed already: it may not cost as much again.
+        looking = QuietHttpClient(timeout_s / 2, api_url)
+        self._looking = Client(account_sid, auth_token, http_client=looking)
         # urllib3 logs each request line at DEBUG, and a search for a call has the number in its query.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 
-    def place_call(self, request: CallRequest) -> str:
+    def place_call(self, request: CallRequest) -> Receipt:
         """Start a call that fetches its words from us when it is answered."""
         options: dict[str, Any] = {"machine_detection": "Enable"} if request.detect_voicemail else {}
         return self._create(
@@ -132,7 +165,7 @@ class TwilioNotifier:
             ),
         )
 
-    def send_text(self, request: TextRequest) -> str:
+    def send_text(self, request: TextRequest) -> Receipt:
         """Send a text that expires instead of arriving hours later."""
         return self._create(
             "text",
@@ -145,7 +178,7 @@ class TwilioNotifier:
             ),
         )
 
-    def announce(self, to: str, lines: tuple[str, ...], language: str, ring_s: int) -> str:
+    def announce(self, to: str, lines: tuple[str, ...], language: str, ring_s: int) -> Receipt:
         """A call that only says something; it carries its words with it and needs no callbacks."""
         words = self.render(Prompt(language=language, lines=lines)).decode()
         return self._create(
@@ -153,15 +186,25 @@ class TwilioNotifier:
             lambda: self._client.calls.create(to=to, from_=self._from, twiml=words, timeout=ring_s),
         )
 
-    def find_call(self, to: str, since: datetime) -> str | None:
-        """The newest call to ``to`` that the carrier has known since ``since``: ask before repeating."""
-        calls = self._client.calls
+    def find_call(self, to: str, since: datetime, reference: str) -> Receipt | None:
+        """The newest call to ``to`` that the carrier has known since ``since``: it cannot be asked by reference."""
+        calls = self._looking.calls
         return self._find("call", lambda: calls.list(to=to, from_=self._from, limit=20), since)
 
-    def find_text(self, to: str, since: datetime) -> str | None:
+    def find_text(self, to: str, since: datetime, reference: str) -> Receipt | None:
         """The newest text to ``to`` that the carrier has known since ``since``."""
-        messages = self._client.messages
+        messages = self._looking.messages
         return self._find("text", lambda: messages.list(to=to, from_=self._from, limit=20), since)
+
+    def reach(self, number: str) -> frozenset[Reach]:
+        """How this number is reached, as declared in ``dispatch.carriers``."""
+        return carriers.reach(self.name, number)
+
+    def events(
+        self, url: str, headers: Mapping[str, str], form: Mapping[str, str], body: bytes = b""
+    ) -> list[CarrierEvent]:
+        """A callback tells of one thing; its form is what the signature covers, not the body."""
+        return [self.verify_and_parse(url, headers, form)]
 
     def verify_and_parse(self, url: str, headers: Mapping[str, str], form: Mapping[str, str]) -> CarrierEvent:
         """Check a callback's signature on our public address and read it.
@@ -175,9 +218,11 @@ class TwilioNotifier:
         words = parts.path.partition(f"{ROOT}/")[2].split("/")
         kind = KINDS.get(words[0])
         reference = words[1] if len(words) == 2 and words[1] else None
-        if kind is None or (reference is None) != (kind is CarrierEventKind.INCOMING):
-            raise ValueError(f"path must be {ROOT}/answer|digits|status/{{reference}} or {ROOT}/incoming")
-        return _event(kind, reference, parse_qs(parts.query), form)
+        if kind is None or (reference is None) != (kind in UNASKED):
+            raise ValueError(
+                f"path must be {ROOT}/answer|digits|status|bridge/{{reference}} or {ROOT}/incoming|text"
+            )
+        return _event(kind, reference, parse_qs(parts.query), form, bridge=words[0] == "bridge")
 
     def render(self, prompt: Prompt) -> bytes:
         """TwiML that says ``prompt`` and, with ``ask``, waits for one key."""
@@ -186,7 +231,7 @@ class TwilioNotifier:
         if not prompt.ask:
             for line in prompt.lines:
                 response.say(line, language=language, voice=voice)
-            response.hangup()
+            response.append(self._bridge(prompt)) if prompt.bridge_to else response.hangup()
             return str(response).encode()
         if not prompt.reference:
             raise ValueError("prompt.reference must be set when prompt.ask is: the key travels with it")
@@ -205,6 +250,13 @@ class TwilioNotifier:
         response.append(gather)
         return str(response).encode()
 
+    def _bridge(self, prompt: Prompt) -> Dial:
+        # Our own number shows: it is the one that everybody has saved, and Korea refuses foreign ones set to another.
+        options: dict[str, Any] = {"caller_id": self._from, "timeout": BRIDGE_RING_S}
+        if prompt.reference:
+            options |= {"action": self._address("bridge", prompt.reference), "method": "POST"}
+        return Dial(prompt.bridge_to, **options)
+
     def _address(self, what: str, reference: str) -> str:
         return f"{self._public}{ROOT}/{what}/{reference}"
 
@@ -216,17 +268,29 @@ class TwilioNotifier:
             path = path[len(prefix) :]
         return f"{self._public}{path}" + (f"?{parts.query}" if parts.query else "")
 
-    def _create(self, what: str, create: Callable[[], Any]) -> str:
+    def _create(self, what: str, create: Callable[[], Any]) -> Receipt:
         sid = _carrying_on(what, create).sid
         if not sid:
-            raise NotificationError(f"twilio gave no id for the {what}", permanent=False, ambiguous=True)
-        return str(sid)
+            detail = f"twilio gave no id for the {what}"
+            raise NotificationError(detail, permanent=False, ambiguous=True, provider=TwilioNotifier.name)
+        return Receipt(provider=self.name, id=str(sid))
 
-    def _find(self, what: str, search: Callable[[], Any], since: datetime) -> str | None:
+    def _find(self, what: str, search: Callable[[], Any], since: datetime) -> Receipt | None:
         # The carrier's times have whole seconds. Its own StartTime filter would miss what is still queued.
-        earliest = since.replace(microsecond=0)
-        found = [r for r in _carrying_on(what, search) if r.date_created and r.date_created >= earliest]
-        return str(max(found, key=lambda r: r.date_created).sid) if found else None
+        listed = _carrying_on(what, search)
+        earliest = min(since, _carriers_now() - LATELY).replace(microsecond=0)
+        found = [r for r in listed if r.date_created and r.date_created >= earliest]
+        if not found:
+            return None
+        return Receipt(provider=self.name, id=str(max(found, key=lambda r: r.date_created).sid))
+
+
+def _carriers_now() -> datetime:
+    """The carrier's clock as of its last answer: ours may have been an hour ahead when a message went out."""
+    try:
+        return parsedate_to_datetime(QuietHttpClient.answered_at.get())
+    except (TypeError, ValueError):
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def _check(account_sid: str, auth_token: str, from_number: str, public_url: str, timeout_s: float) -> None:
@@ -242,7 +306,12 @@ def _check(account_sid: str, auth_token: str, from_number: str, public_url: str,
 
 
 def _event(
-    kind: CarrierEventKind, reference: str | None, query: Mapping[str, list[str]], form: Mapping[str, str]
+    kind: CarrierEventKind,
+    reference: str | None,
+    query: Mapping[str, list[str]],
+    form: Mapping[str, str],
+    *,
+    bridge: bool,
 ) -> CarrierEvent:
     is_text = "MessageSid" in form
     word = form.get("MessageStatus" if is_text else "CallStatus", "")
@@ -252,11 +321,15 @@ def _event(
     provider_id = form.get("MessageSid") or form.get("CallSid") or ""
     if not provider_id:
         raise ValueError("CallSid or MessageSid must be present")
+    bridged = STATUSES.get(form.get("DialCallStatus", "")) if bridge else None
+    if bridge and bridged is None:
+        raise ValueError(f"DialCallStatus must be one of {sorted(STATUSES)}")
     answered_by = form.get("AnsweredBy", "")
     return CarrierEvent(
         kind=kind,
         reference=reference,
         provider_id=provider_id,
+        provider=TwilioNotifier.name,
         status=status,
         digits=form.get("Digits", "") if kind is CarrierEventKind.DIGITS else "",
         turn=_number(query.get("turn", [""])[0]) or 1,
@@ -266,6 +339,8 @@ def _event(
         duration_s=_number(form.get("CallDuration", "")),
         sequence=_number(form.get("SequenceNumber", "")),
         error_code=form.get("ErrorCode", ""),
+        body=form.get("Body", "")[:LONGEST_BODY] if kind is CarrierEventKind.TEXT_IN else "",
+        bridged=bridged,
     )
 
 
@@ -289,12 +364,12 @@ def _carrying_on(what: str, ask: Callable[[], Any]) -> Any:
             permanent=False,
             ambiguous=not _never_arrived(error),
             code=kind,
+            provider=TwilioNotifier.name,
         ) from None
     except ValueError:
         # Not JSON: something between us and the carrier answered, perhaps after the carrier had acted.
-        raise NotificationError(
-            f"twilio's answer for the {what} was unreadable", permanent=False, ambiguous=True
-        ) from None
+        detail = f"twilio's answer for the {what} was unreadable"
+        raise NotificationError(detail, permanent=False, ambiguous=True, provider=TwilioNotifier.name) from None
 
 
 def _never_arrived(error: requests.RequestException) -> bool:
@@ -307,13 +382,17 @@ def _never_arrived(error: requests.RequestException) -> bool:
 def _refusal(what: str, status: int, code: int | None) -> NotificationError:
     number = int(code) if code else status
     detail = f"twilio refused the {what}: status={status} code={number}"
+    wait_s = _number(QuietHttpClient.retry_after.get())
+    more: dict[str, Any] = {"code": str(number), "provider": TwilioNotifier.name}
     if status == 429 or number == 20429:
-        return NotificationError(detail, permanent=False, code=str(number))
+        return NotificationError(detail, permanent=False, retry_after_s=wait_s, **more)
     if not 400 <= status < 500 or status == 408:
-        return NotificationError(detail, permanent=False, ambiguous=True, code=str(number))
+        return NotificationError(detail, permanent=False, ambiguous=True, retry_after_s=wait_s, **more)
     fault = Fault.CARRIER
     if number in NUMBER_CODES:
         fault = Fault.NUMBER
+    elif number in ROUTE_CODES:
+        fault = Fault.ROUTE
     elif number in ACCOUNT_CODES or status in {401, 403, 404}:
         fault = Fault.ACCOUNT
-    return NotificationError(detail, permanent=True, fault=fault, code=str(number))
+    return NotificationError(detail, permanent=True, fault=fault, **more)

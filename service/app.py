@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Flask, Request, Response, current_app, request
@@ -15,15 +15,14 @@ from werkzeug.exceptions import RequestEntityTooLarge, TooManyRequests
 from werkzeug.utils import cached_property
 
 from devices.reading import MAX_BODY_BYTES
-from dispatch.notifier import NotificationError, Notifier
-from dispatch.twilio_notifier import TwilioNotifier
-from service import access, models
+from dispatch.notifier import Notifier
+from service import access, adapters, models
 from service.api import errors, register
 from service.config import Settings
 from service.keystore import KeyStore, load_or_make_kek
 from service.sealing import KeyRing
 from service.store.database import Database
-from service.web import pages
+from service.web import care, links, pages, policies, proof, quiet, reach
 from service.workflows.house import House, warn, where
 
 
@@ -31,46 +30,28 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def clock_of(settings: Settings) -> Callable[[], datetime]:
+    """The machine's clock; in a demonstration, moved by the seconds that ``ANSIM_CLOCK_FILE`` holds at that moment."""
+    path = settings.clock_file
+    if path is None:
+        return utc_now
+    return lambda: utc_now() + timedelta(seconds=float(path.read_text()))
+
+
 def build_house(
-    settings: Settings, *, clock: Callable[[], datetime] = utc_now, notifier: Notifier | None = None
+    settings: Settings, *, clock: Callable[[], datetime] | None = None, notifier: Notifier | None = None
 ) -> House:
     """Everything the use cases need, from settings."""
     models.put_in_force(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     kek = load_or_make_kek(settings)
+    clock = clock or clock_of(settings)
     return House(
         settings=settings,
         database=Database(settings.database_url),
         keys=KeyRing(KeyStore(settings.keys_url), kek),
-        notifier=notifier or build_notifier(settings),
         clock=clock,
-    )
-
-
-class NoCarrier:
-    """Stands in until a carrier is set: the commands that need none work, and no call is pretended."""
-
-    name = "none"
-
-    def _refuse(self, *_given: object) -> Any:
-        raise NotificationError("no carrier is set (ANSIM_TWILIO_ACCOUNT_SID and the rest)", permanent=True)
-
-    place_call = send_text = render = announce = _refuse
-
-    def verify_and_parse(self, *_given: object) -> Any:
-        raise PermissionError("no carrier is set")
-
-
-def build_notifier(settings: Settings) -> Notifier:
-    if not (settings.twilio_account_sid and settings.twilio_auth_token and settings.twilio_from):
-        return NoCarrier()
-    return TwilioNotifier(
-        account_sid=settings.twilio_account_sid,
-        auth_token=settings.twilio_auth_token,
-        from_number=settings.twilio_from,
-        public_url=settings.public_url,
-        api_url=settings.twilio_api_url or None,
-        timeout_s=settings.send_timeout_s,
+        **adapters.carriage(settings, clock, notifier),
     )
 
 
@@ -111,6 +92,12 @@ def build_app(house: House) -> Flask:
     app.extensions["ansim"] = house
     register(app)
     app.register_blueprint(pages.create_blueprint())
+    app.register_blueprint(care.create_blueprint())
+    app.register_blueprint(links.create_blueprint())
+    app.register_blueprint(policies.create_blueprint())
+    app.register_blueprint(quiet.create_blueprint())
+    app.register_blueprint(reach.create_blueprint())
+    app.register_blueprint(proof.create_blueprint())
     errors.install_fallbacks(app)
     app.register_error_handler(access.TooManyTries, _put_off)
     return app

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from service import carriage
+from service.carriage import CARRIER_SETTINGS, Carrier
 from service.setting import READERS, ConfigError, Kind, Setting, text_of
 
 __all__ = ["SETTINGS", "Carrier", "ConfigError", "LogLevel", "Setting", "Settings"]
@@ -20,10 +22,6 @@ SHORTEST_STEP_S = 10.0
 """Policy: a dead worker's lease must end before the shortest escalation step does (invariant 5)."""
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
-
-
-class Carrier(StrEnum):
-    TWILIO = "twilio"
 
 
 class DeskLanguage(StrEnum):
@@ -47,6 +45,12 @@ SETTINGS: tuple[Setting, ...] = (
         "http://127.0.0.1:{port}",
         Kind.WEB_URL,
         "Address by which browsers, devices and the carrier reach Ansim; callbacks are verified against it.",
+    ),
+    Setting(
+        "ANSIM_SELF_URL",
+        "http://127.0.0.1:{port}",
+        Kind.WEB_URL,
+        "Address by which the jobs reach the service's own front door: drills begin there like any device's signal.",
     ),
     Setting(
         "ANSIM_DATABASE_URL",
@@ -76,6 +80,12 @@ SETTINGS: tuple[Setting, ...] = (
         Kind.FLAG,
         "Demonstration: simulated people, the loopback telephone network, keys made on the spot.",
     ),
+    Setting(
+        "ANSIM_CLOCK_FILE",
+        "",
+        Kind.PATH,
+        "File with seconds to move the service's clock by, read whenever it looks; only with ANSIM_DEMO=yes.",
+    ),
     Setting("ANSIM_WORKERS", "1", Kind.WHOLE, "Processes that serve requests.", low=1, high=64),
     Setting(
         "ANSIM_THREADS", "64", Kind.WHOLE, "Threads in each process; also its open streams.", low=4, high=1024
@@ -88,22 +98,12 @@ SETTINGS: tuple[Setting, ...] = (
         low=0.05,
         high=5,
     ),
+    *CARRIER_SETTINGS,
     Setting(
-        "ANSIM_CARRIER",
-        "twilio",
-        Kind.CHOICE,
-        "Carrier for calls and texts.",
-        choices=tuple(carrier.value for carrier in Carrier),
-    ),
-    Setting("ANSIM_TWILIO_ACCOUNT_SID", "", Kind.TEXT, "Account SID at the carrier."),
-    Setting("ANSIM_TWILIO_AUTH_TOKEN", "", Kind.TEXT, "Auth token at the carrier.", secret=True),
-    Setting("ANSIM_TWILIO_FROM", "", Kind.PHONE, "Number that calls and texts come from."),
-    Setting(
-        "ANSIM_TWILIO_API_URL",
+        "ANSIM_HANDOVER_URL",
         "",
         Kind.WEB_URL,
-        "Another address for the carrier's API, such as the loopback telephone network; "
-        "empty for the carrier's own.",
+        "Where another emergency desk takes the records that a dispatcher hands over (EIDO-shaped, https).",
     ),
     Setting(
         "ANSIM_SEND_TIMEOUT_S", "3", Kind.SECONDS, "How long one request to the carrier may take.", 0.1, 30
@@ -128,6 +128,27 @@ SETTINGS: tuple[Setting, ...] = (
         Kind.CHOICE,
         "Language spoken to the fallback desk.",
         choices=tuple(language.value for language in DeskLanguage),
+    ),
+    Setting(
+        "ANSIM_WATCHDOG_NUMBERS",
+        "",
+        Kind.PHONES,
+        "Telephones that the watchdog rings after the fallback desk when the service stops, in turn, with commas "
+        "between.",
+    ),
+    Setting(
+        "ANSIM_WATCHDOG_URL",
+        "http://127.0.0.1:{port}",
+        Kind.WEB_URL,
+        "Where the watchdog looks at the service; on another machine, the public address.",
+    ),
+    Setting(
+        "ANSIM_WATCHDOG_EVERY_S",
+        "5",
+        Kind.SECONDS,
+        "How often the watchdog looks; it rings when something is amiss for three times as long.",
+        0.2,
+        5,
     ),
     Setting(
         "ANSIM_SILENT_AFTER_S",
@@ -160,6 +181,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ANSIM_VOICE_COST_PER_MINUTE", "", Kind.MONEY, "Price of a minute of voice; empty: none shown."),
     Setting("ANSIM_TEXT_COST", "", Kind.MONEY, "Price of one text; empty: none shown."),
     Setting("ANSIM_COST_CURRENCY", "KRW", Kind.TEXT, "ISO 4217 code of the two prices."),
+    Setting(
+        "ANSIM_SPEND_CAP_PER_DAY",
+        "",
+        Kind.MONEY,
+        "What calls and texts may cost a day (UTC); beyond it only news and drills wait, never a page, a question "
+        "or a grave case; empty: no cap.",
+    ),
     Setting("ANSIM_SESSION_HOURS", "12", Kind.WHOLE, "Hours until a person signs in again.", 1, 720),
     Setting("ANSIM_TIME_ZONE", "Asia/Seoul", Kind.ZONE, "Time zone of the pages and of night hours."),
     Setting(
@@ -182,23 +210,38 @@ class Settings:
     host: str
     port: int
     public_url: str
+    self_url: str
     database_url: str = field(repr=False)
     keys_url: str = field(repr=False)
     kek: bytes | None = field(repr=False)
     kek_file: Path | None
     demo: bool
+    clock_file: Path | None
     workers: int
     threads: int
     tick_s: float
-    carrier: Carrier
+    carrier: tuple[Carrier, ...]
+    """First choice first."""
     twilio_account_sid: str
     twilio_auth_token: str = field(repr=False)
     twilio_from: str
     twilio_api_url: str
+    solapi_api_key: str
+    solapi_api_secret: str = field(repr=False)
+    solapi_from: str
+    solapi_webhook_secret: str = field(repr=False)
+    solapi_api_url: str
+    smtp_url: str = field(repr=False)
+    mail_from: str
+    vapid_private_key_file: Path
+    handover_url: str
     send_timeout_s: float
     send_lease_s: float
     fallback_number: str
     desk_language: DeskLanguage
+    watchdog_numbers: tuple[str, ...]
+    watchdog_url: str
+    watchdog_every_s: float
     silent_after_s: float
     late_sign_after_s: float
     models_dir: Path | None
@@ -206,6 +249,7 @@ class Settings:
     voice_cost_per_minute: Decimal | None
     text_cost: Decimal | None
     cost_currency: str
+    spend_cap_per_day: Decimal | None
     session_hours: int
     time_zone: str
     log_level: LogLevel
@@ -219,9 +263,10 @@ class Settings:
             if not text:
                 text = setting.default.format(**values) if "{" in setting.default else setting.default
             values[setting.field] = READERS[setting.kind](setting, text)
-        values["carrier"] = Carrier(values["carrier"])
+        values["carrier"] = tuple(Carrier(name) for name in values["carrier"])
         values["desk_language"] = DeskLanguage(values["desk_language"])
         values["log_level"] = LogLevel(values["log_level"])
+        carriage.check(values)
         settings = cls(**values)
         _cross_check(settings)
         return settings
@@ -244,16 +289,7 @@ class Settings:
                 "ANSIM_KEK is not set, expected 32 random bytes in base64: make one with "
                 "`openssl rand -base64 32`, keep a copy offline, and give it in ANSIM_KEK or ANSIM_KEK_FILE."
             )
-        for name, value in (
-            ("ANSIM_TWILIO_ACCOUNT_SID", self.twilio_account_sid),
-            ("ANSIM_TWILIO_AUTH_TOKEN", self.twilio_auth_token),
-            ("ANSIM_TWILIO_FROM", self.twilio_from),
-        ):
-            if not value:
-                problems.append(
-                    f"{name} is not set, but the carrier {self.carrier} needs it to ring anybody: copy it "
-                    "from the carrier's console, or try Ansim with `ansim demo`, which needs no carrier."
-                )
+        problems += carriage.problems(self)
         if not self.fallback_number:
             problems.append(
                 "ANSIM_FALLBACK_NUMBER is not set, expected a staffed telephone such as +82212345678: "
@@ -265,7 +301,7 @@ class Settings:
     def _public_url_problems(self) -> list[str]:
         parts = urlsplit(self.public_url)
         here = parts.hostname in LOOPBACK_HOSTS
-        if parts.scheme == "https" or (here and self.twilio_api_url):
+        if parts.scheme == "https" or (here and (self.twilio_api_url or self.solapi_api_url)):
             return []
         why = (
             "which the carrier cannot reach, so no pressed key would ever arrive"
@@ -292,10 +328,21 @@ def _cross_check(settings: Settings) -> None:
             "ANSIM_KEYS_URL must be another database than ANSIM_DATABASE_URL, was the same: "
             "keys kept beside the data would survive erasure in its backups."
         )
+    if settings.clock_file is not None and not settings.demo:
+        raise ConfigError(
+            f"ANSIM_CLOCK_FILE must not be set without ANSIM_DEMO=yes, was {settings.clock_file}: it moves the clock "
+            "that every step goes by, which only `ansim torture` may do; unset it."
+        )
     if settings.models_dir is not None and settings.models_public_key is None:
         raise ConfigError(
             f"ANSIM_MODELS_PUBLIC_KEY must be set with ANSIM_MODELS_DIR ({settings.models_dir}), was not: give the PEM "
             "file of the public key that the models were signed by, or unset ANSIM_MODELS_DIR to use the shipped ones."
+        )
+    prices = (settings.voice_cost_per_minute, settings.text_cost)
+    if settings.spend_cap_per_day is not None and None in prices:
+        raise ConfigError(
+            f"ANSIM_SPEND_CAP_PER_DAY is {settings.spend_cap_per_day}, expected ANSIM_VOICE_COST_PER_MINUTE and "
+            "ANSIM_TEXT_COST beside it: without prices nothing is ever counted; set both, or unset the cap."
         )
     if not re.fullmatch(r"[A-Z]{3}", settings.cost_currency):
         raise ConfigError(
@@ -319,6 +366,7 @@ def shown_settings(settings: Settings) -> list[tuple[Setting, str]]:
             text = "(set)" if value else "(not set)"
         else:
             text = "(not set)" if value is None or value == "" else str(value)
+            text = ",".join(value) if isinstance(value, tuple) else text
         rows.append((setting, text))
     return rows
 
@@ -327,7 +375,8 @@ def settings_markdown() -> str:
     """The table of the settings page, one row a setting."""
     lines = ["| Setting | Default | Kind | What it is |", "|---|---|---|---|"]
     for setting in SETTINGS:
-        kind = " or ".join(setting.choices) or setting.kind.value.removeprefix("a ").removeprefix("an ")
+        joined = ", ".join if setting.kind is Kind.CHOICES else " or ".join
+        kind = joined(setting.choices) or setting.kind.value.removeprefix("a ").removeprefix("an ")
         if math.isfinite(setting.low):
             kind += f", {setting.low:.6g} to {setting.high:.6g}"
         default = f"`{setting.default}`" if setting.default else "–"

@@ -32,9 +32,12 @@ class Kind(StrEnum):
     WEB_URL = "a web address"
     DATABASE_URL = "a database address"
     PHONE = "a telephone number"
+    PHONES = "telephone numbers"
     KEY = "a key"
     ZONE = "a time zone"
     CHOICE = "one of"
+    CHOICES = "some of, in order"
+    MAIL_URL = "a mail server's address"
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,11 @@ def _phone(setting: Setting, text: str) -> str:
     return text
 
 
+def _phones(setting: Setting, text: str) -> tuple[str, ...]:
+    """Several numbers with commas between, in the order given, each once."""
+    return tuple(dict.fromkeys(_phone(setting, one.strip()) for one in text.split(",") if one.strip()))
+
+
 def parse_kek(text: str, name: str) -> bytes:
     """Decode a key-encryption key in base64 (either alphabet); ConfigError names ``name``."""
     try:
@@ -207,6 +215,29 @@ def _choice(setting: Setting, text: str) -> str:
     return text.lower()
 
 
+def _choices(setting: Setting, text: str) -> tuple[str, ...]:
+    words = tuple(word.strip().lower() for word in text.split(","))
+    if not set(words) <= set(setting.choices) or len(set(words)) < len(words):
+        raise _bad(setting, text, f"some of {', '.join(setting.choices)}, each once, with commas between")
+    return words
+
+
+def _mail_url(setting: Setting, text: str) -> str:
+    if not text:
+        return ""
+    expected, remedy = "smtp://, starttls:// or smtps:// with a host", "write it like starttls://USER:PASSWORD@HOST"
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"smtp", "starttls", "smtps"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise _bad(setting, text, expected, remedy)
+    if parts.password and parts.scheme == "smtp":
+        raise _bad(setting, text, "starttls:// or smtps:// where there is a password", remedy)
+    return text
+
+
 READERS: dict[Kind, Callable[[Setting, str], Any]] = {
     Kind.TEXT: _as_is,
     Kind.FLAG: _flag,
@@ -217,7 +248,10 @@ READERS: dict[Kind, Callable[[Setting, str], Any]] = {
     Kind.WEB_URL: _web_url,
     Kind.DATABASE_URL: _database_url,
     Kind.PHONE: _phone,
+    Kind.PHONES: _phones,
     Kind.KEY: _key,
     Kind.ZONE: _zone,
     Kind.CHOICE: _choice,
+    Kind.CHOICES: _choices,
+    Kind.MAIL_URL: _mail_url,
 }

@@ -19,6 +19,8 @@ from service.loopback.server import LoopbackServer
 
 ACCOUNT_ENV = "ANSIM_LOOPBACK_ACCOUNT_SID"
 TOKEN_ENV = "ANSIM_LOOPBACK_AUTH_TOKEN"
+SOLAPI_ENVS = ("ANSIM_LOOPBACK_SOLAPI_KEY", "ANSIM_LOOPBACK_SOLAPI_SECRET", "ANSIM_LOOPBACK_SOLAPI_WEBHOOK_SECRET")
+"""From the environment only: what stands in a command line can be read by everybody on the machine."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until told to stop; 2 on a wrong value, 3 when the port is taken."""
     given = parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    solapi_key, solapi_secret, solapi_webhook_secret = (
+        os.environ.get(name) or secrets.token_hex(16) for name in SOLAPI_ENVS
+    )
     try:
         network = LoopbackNetwork(
             given.account_sid or new_sid("AC"),
@@ -49,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             voice_url=given.voice_url,
             time_scale=given.time_scale,
             default_behaviour=given.default_behaviour,
+            solapi_key=solapi_key,
+            solapi_secret=solapi_secret,
+            solapi_webhook_secret=solapi_webhook_secret,
         )
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
@@ -63,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, lambda *_: stop.set())
     ready = {"url": server.url, "account_sid": network.account_sid, "auth_token": network.auth_token}
+    ready |= {"solapi_key": solapi_key, "solapi_secret": solapi_secret, "solapi_webhook_secret": solapi_webhook_secret}
     with server:
         sys.stdout.write(f"LOOPBACK_READY {json.dumps(ready)}\n")
         sys.stdout.flush()

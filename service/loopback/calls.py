@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import secrets
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from service.loopback.phones import Behaviour, Plan
+from service.loopback.voice_messages import common
+from service.loopback.weather import Provider
 
 if TYPE_CHECKING:
     from service.loopback.clockwork import Life
     from service.loopback.lanes import Lane
+    from service.loopback.voice_messages import VoiceMessage
 
 ENDED = frozenset({"completed", "busy", "no-answer", "failed", "canceled"})
 CARRIER_EVENTS = frozenset({"initiated", "ringing", "answered", "completed"})
+REMEMBERED = 10_000
+"""Calls, and texts, that are kept; older ones that have ended are forgotten."""
 
 
 def new_sid(prefix: str) -> str:
@@ -54,6 +59,12 @@ class Call:
     listening: bool = False
     """A menu is open at this moment."""
     dialled: list[str] = field(default_factory=list)
+    provider: Provider = Provider.TWILIO
+    voice_message: VoiceMessage | None = None
+    parent: Call | None = None
+    """The call that this one is the other leg of."""
+    bridged_to: str | None = None
+    """The call that is this one's other leg."""
     requests: list[dict[str, Any]] = field(default_factory=list)
     callbacks: list[dict[str, Any]] = field(default_factory=list)
     errors: list[int] = field(default_factory=list)
@@ -86,12 +97,16 @@ class Call:
         """What ``GET /_calls`` tells."""
         return {
             "sid": self.sid,
+            "provider": self.provider,
+            "parent_sid": self.parent.sid if self.parent else None,
+            "bridged_to": self.bridged_to,
+            "custom_fields": dict(self.voice_message.custom_fields) if self.voice_message else {},
             "to": self.to,
             "from": self.from_,
             "direction": self.direction,
             "status": self.status,
             "answered_by": self.answered_by,
-            "times": {name: stamp(at) for name, at in self.times.items()},
+            "times": {name: stamp(at) for name, at in list(self.times.items())},
             "duration_s": self.duration_s,
             "ring_timeout_s": self.ring_timeout_s,
             "machine_detection": self.machine_detection,
@@ -135,6 +150,11 @@ class Message:
     status_url: str | None
     plan: Plan
     messaging_service_sid: str | None = None
+    provider: Provider = Provider.TWILIO
+    direction: str = "outbound-api"
+    custom_fields: dict[str, str] = field(default_factory=dict)
+    """What SOLAPI was asked to give back with every report."""
+    group_id: str = ""
     sid: str = field(default_factory=lambda: new_sid("SM"))
     status: str = "queued"
     times: dict[str, datetime] = field(default_factory=lambda: {"created": now()})
@@ -144,19 +164,22 @@ class Message:
 
     @property
     def ended(self) -> bool:
-        return self.status in {"delivered", "undelivered", "failed"}
+        return self.status in {"delivered", "undelivered", "failed", "received"}
 
     def as_json(self) -> dict[str, Any]:
         """What ``GET /_messages`` tells."""
         return {
             "sid": self.sid,
+            "provider": self.provider,
+            "direction": self.direction,
+            "custom_fields": dict(self.custom_fields),
             "to": self.to,
             "from": self.from_,
             "body": self.body,
             "status": self.status,
             "error_code": self.error_code,
             "validity_period_s": self.valid_s,
-            "times": {name: stamp(at) for name, at in self.times.items()},
+            "times": {name: stamp(at) for name, at in list(self.times.items())},
             "callbacks": list(self.callbacks),
         }
 
@@ -174,6 +197,42 @@ class Message:
         if self.error_code is not None:
             form["ErrorCode"] = str(self.error_code)
         return form
+
+
+    def incoming_form(self) -> dict[str, str]:
+        """What Twilio posts when a text has come in."""
+        return {
+            "AccountSid": self.account_sid,
+            "ApiVersion": "2010-04-01",
+            "Body": self.body,
+            "From": self.from_,
+            "MessageSid": self.sid,
+            "NumMedia": "0",
+            "NumSegments": "1",
+            "SmsMessageSid": self.sid,
+            "SmsSid": self.sid,
+            "SmsStatus": "received",
+            "To": self.to,
+        }
+
+    def solapi_report(self) -> dict[str, Any]:
+        """What SOLAPI reports of a text that has arrived or failed."""
+        kind = "SMS" if len(self.body.encode("cp949", errors="replace")) <= 90 else "LMS"
+        return {
+            **common(self.sid, self.group_id, kind, self.to, self.from_, self.custom_fields),
+            "statusCode": "4000" if self.status == "delivered" else "3024" if self.ended else "3000",
+            "dateProcessed": self.times["created"].isoformat(),
+            "dateReported": self.times.get(self.status, self.times["created"]).isoformat(),
+        }
+
+
+def forget_oldest(kept: OrderedDict[str, Any]) -> None:
+    """Drop the oldest that has ended, while there are too many."""
+    while len(kept) > REMEMBERED:
+        oldest = next((sid for sid, one in kept.items() if one.ended), None)
+        if oldest is None:
+            return
+        del kept[oldest]
 
 
 def stamp(at: datetime) -> str:

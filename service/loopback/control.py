@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
+from service.loopback.calls import Call, Message
 from service.loopback.network import LoopbackNetwork
 from service.loopback.phones import Plan, normal_number, read_plan
 
@@ -20,7 +21,7 @@ def control_blueprint(network: LoopbackNetwork) -> Blueprint:
 
     @control.get("/_calls")
     def calls() -> Response:
-        return jsonify(_chosen([call.as_json() for call in network.calls()]))
+        return jsonify(_chosen(network.calls()))
 
     @control.delete("/_calls")
     def forget_calls() -> tuple[str, int]:
@@ -29,11 +30,11 @@ def control_blueprint(network: LoopbackNetwork) -> Blueprint:
 
     @control.get("/_messages")
     def messages() -> Response:
-        return jsonify(_chosen([message.as_json() for message in network.messages()]))
+        return jsonify(_chosen(network.texts.all()))
 
     @control.delete("/_messages")
     def forget_messages() -> tuple[str, int]:
-        network.forget_messages()
+        network.texts.forget()
         return "", 204
 
     @control.get("/_network")
@@ -90,6 +91,12 @@ def _phone_routes(control: Blueprint, network: LoopbackNetwork) -> None:
         return jsonify(network.ring_us(number, str(body.get("to", "")), digits).as_json()), 201
 
 
+    @control.route("/_phones/<number>/text", methods=["POST", "PUT"])
+    def write(number: str) -> tuple[Response, int]:
+        body = _body()
+        return jsonify(network.texts.text_us(number, str(body.get("to", "")), str(body.get("body", ""))).as_json()), 201
+
+
 def _body() -> dict[str, Any]:
     body = request.get_json(silent=True)
     if not isinstance(body, dict):
@@ -97,12 +104,12 @@ def _body() -> dict[str, Any]:
     return body
 
 
-def _chosen(rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+def _chosen(rows: Sequence[Call | Message]) -> list[dict[str, Any]]:
     """All rows, oldest first; ``?to=`` picks a number, ``?limit=`` keeps the newest."""
     to, limit = request.args.get("to"), request.args.get("limit", 0, int)
     if to:
-        rows = [row for row in rows if row["to"] == to]
-    return rows[-limit:] if limit > 0 else rows
+        rows = [row for row in rows if row.to == to]
+    return [row.as_json() for row in (rows[-limit:] if limit > 0 else rows)]
 
 
 def _refused(error: Exception, status: int) -> tuple[Response, int]:

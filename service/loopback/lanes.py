@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from service.loopback.calls import now, stamp
 from service.loopback.clockwork import Clockwork
 from service.loopback.phones import Callbacks
-from service.loopback.webhooks import Poster
+from service.loopback.webhooks import Answer
 
 LATE_S = 5.0
 """How long after the end of the call late callbacks come."""
@@ -25,13 +25,20 @@ class Callback:
     form: dict[str, str]
 
 
+class Sends(Protocol):
+    """How a provider posts: signed or not, as a form or as JSON, with its own second tries."""
+
+    def send(self, method: str, url: str, form: Mapping[str, str], timeout_s: float) -> list[Answer]:
+        """Every answer in order."""
+
+
 class Lane:
     """Posts one callback at a time, so that only ``reordered`` can change their order."""
 
     def __init__(
         self,
         clockwork: Clockwork,
-        poster: Poster,
+        poster: Sends,
         mode: Callbacks,
         late_s: Callable[[], float],
         timeout_s: Callable[[], float],
@@ -97,7 +104,7 @@ class Lane:
                 self._note(callback, answer.result, attempt)
 
     def _note(self, callback: Callback, result: int | str, attempt: int) -> None:
-        status = callback.form.get("CallStatus") or callback.form.get("MessageStatus")
+        status = callback.form.get("CallStatus") or callback.form.get("MessageStatus") or callback.form.get("SmsStatus")
         self._record.append(
             {
                 "event": callback.event,

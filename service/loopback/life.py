@@ -9,8 +9,9 @@ from urllib.parse import urljoin
 
 from service.loopback.calls import Call, now, stamp
 from service.loopback.clockwork import Steps
-from service.loopback.phones import Behaviour, Callbacks
+from service.loopback.phones import NUMBER, Behaviour, Callbacks
 from service.loopback.twiml import TwimlError, Verb, parse
+from service.loopback.voice_messages import KEY_S, WILLING, VoiceMessage
 
 if TYPE_CHECKING:
     from service.loopback.network import LoopbackNetwork
@@ -22,6 +23,9 @@ DETECTION_S = 1.0
 """What machine detection costs before the first word is said."""
 PRESS_S = 0.5
 """Between the last word of a menu and the key."""
+TALK_S = 5.0
+"""How long two people who were connected talk, unless one of them hangs up by hand."""
+LONGEST_TALK_S = 14_400.0
 MOST_DOCUMENTS = 50
 APOLOGY = "We are sorry, an application error has occurred. Goodbye."
 
@@ -75,6 +79,39 @@ class CallLife:
         finally:
             self._network.finish(self._call, status)
 
+    def leg(self) -> Steps:
+        """Another call is connected with this telephone: they talk until one of them hangs up."""
+        status = "failed"
+        try:
+            yield from self._set_up()
+            self._network.advance(self._call, "in-progress", "answered")
+            manual = self._call.plan.behaviour is Behaviour.MANUAL
+            yield from self._pause(LONGEST_TALK_S if manual else TALK_S)
+            status = "completed"
+        except HungUp as end:
+            status = end.status
+        finally:
+            self._network.finish(self._call, status)
+
+    def voice_message(self, voice: VoiceMessage) -> Steps:
+        """SOLAPI rings a telephone, says its words and waits for a key if it offers any."""
+        status, call = "failed", self._call
+        try:
+            yield from self._set_up()
+            self._network.advance(call, "in-progress", "answered")
+            self._hear(voice.text, "ko-KR", "FEMALE")
+            yield from self._pause(self._network.speech_s)
+            if voice.reply_range is not None:
+                call.menus, call.listening = 1, True
+                if self._digits:
+                    self._digits[0] = "1" if self._digits[0] in WILLING else self._digits[0]
+                yield from self._keys(Verb("Gather", "", {"timeout": str(KEY_S), "numDigits": "1", "finishOnKey": ""}))
+            status = "completed"
+        except HungUp as end:
+            status = end.status
+        finally:
+            self._network.finish(call, status)
+
     def _set_up(self) -> Steps:
         call, plan = self._call, self._call.plan
         yield from self._pause(QUEUE_S)
@@ -125,10 +162,34 @@ class CallLife:
             elif verb.name == "Reject":
                 raise HungUp("busy" if verb.options.get("reason") == "busy" else "no-answer")
             elif verb.name == "Dial":
-                self._call.dialled.append(verb.text)
+                following = yield from self._dial(verb, base)
+                if following is not None:
+                    return following
             else:
                 yield from self._speak(verb)
         return None
+
+    def _dial(self, verb: Verb, base: str) -> Generator[float, None, Document | None]:
+        """Connect with another telephone, and go on when the two have parted."""
+        call, number = self._call, verb.text
+        call.dialled.append(number)
+        if not NUMBER.fullmatch(number):
+            self._apologise(13223)
+        caller = verb.options.get("callerId") or (call.to if call.caller_is_phone else call.from_)
+        other = self._network.bridge(call, number, caller, verb.number("timeout", 30))
+        call.bridged_to = other.sid
+        try:
+            yield from self._until(lambda: other.ended, LONGEST_TALK_S)
+        finally:
+            # Whoever leaves first takes the other along.
+            self._network.end(other, "completed" if "answered" in other.times else "canceled")
+        action = verb.options.get("action")
+        if not action:
+            return None
+        form = {"DialCallSid": other.sid, "DialCallStatus": other.status, "DialBridged": "false"}
+        if "answered" in other.times:
+            form |= {"DialBridged": "true", "DialCallDuration": str(other.duration_s or 0)}
+        return self._fetch(urljoin(base, action), verb.options.get("method", "POST"), form)
 
     def _speak(self, verb: Verb) -> Steps:
         if verb.name == "Say":

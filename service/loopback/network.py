@@ -6,31 +6,24 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from email.utils import format_datetime
-from enum import StrEnum
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from service.loopback.calls import Call, Message, now
+from service.loopback.calls import Call, Message, forget_oldest, now
 from service.loopback.clockwork import Clockwork, Life, Steps
 from service.loopback.lanes import LATE_S, Callback, Lane
 from service.loopback.life import CallLife, HungUp
 from service.loopback.phones import Behaviour, Callbacks, Phone, Plan, member, normal_number, positive
-from service.loopback.webhooks import Answer, Poster
+from service.loopback.texts import Texts
+from service.loopback.voice_messages import VoiceMessage
+from service.loopback.weather import FailMode, Provider, Weather
+from service.loopback.weather import read as read_weather
+from service.loopback.webhooks import Answer, Poster, ReportPoster
 
-REMEMBERED = 10_000
-"""Calls, and texts, that are kept; older ones that have ended are forgotten."""
-SENT_S, DELIVERED_S = 0.3, 0.7
+__all__ = ["FailMode", "LoopbackNetwork", "Provider"]
 
-
-class FailMode(StrEnum):
-    SERVER_ERROR = "500"
-    TIMEOUT = "timeout"
-    """No answer, and nothing done."""
-    TIMEOUT_ACTED = "timeout_acted"
-    """No answer, although the call or text was taken on."""
-    TOO_MANY = "429"
-    OUT_OF_CREDIT = "out_of_credit"
+ADDRESSES = ("voice_url", "text_url", "solapi_report_url")
+FLAGS = ("solapi_report_replies",)
 
 
 class LoopbackNetwork:
@@ -45,25 +38,32 @@ class LoopbackNetwork:
         time_scale: float = 1.0,
         default_behaviour: str = Behaviour.NO_ANSWER,
         workers: int = 32,
+        solapi_key: str = "",
+        solapi_secret: str = "",
+        solapi_webhook_secret: str = "",
     ) -> None:
         if not account_sid or not auth_token:
             raise ValueError("account_sid and auth_token must not be empty: our service signs in with them")
         self.account_sid = account_sid
         self.auth_token = auth_token
         self.lock = threading.RLock()
+        self.solapi_key, self.solapi_secret = solapi_key, solapi_secret
         self.voice_url: str | None = None
+        self.text_url: str | None = None
+        self.solapi_report_url: str | None = None
+        self.solapi_report_replies = False
         self.time_scale = 1.0
         self.speech_s = 0.5
         self.webhook_timeout_s = 15.0
         self.default_behaviour = Behaviour.NO_ANSWER
-        self.fail_next = 0
-        self.fail_mode = FailMode.SERVER_ERROR
+        self.weather = Weather()
         self.closing = threading.Event()
         self._phones: dict[str, Phone] = {}
         self._calls: OrderedDict[str, Call] = OrderedDict()
-        self._messages: OrderedDict[str, Message] = OrderedDict()
         self._clockwork = Clockwork(workers)
         self._poster = Poster(auth_token)
+        self._reports = ReportPoster(solapi_webhook_secret)
+        self.texts = Texts(self, self._clockwork)
         self.configure(
             {"voice_url": voice_url, "time_scale": time_scale, "default_behaviour": default_behaviour}
         )
@@ -73,6 +73,7 @@ class LoopbackNetwork:
         self.closing.set()
         self._clockwork.close()
         self._poster.close()
+        self._reports.close()
 
     # Settings
 
@@ -80,12 +81,14 @@ class LoopbackNetwork:
         with self.lock:
             return {
                 "voice_url": self.voice_url,
+                "text_url": self.text_url,
+                "solapi_report_url": self.solapi_report_url,
+                "solapi_report_replies": self.solapi_report_replies,
                 "time_scale": self.time_scale,
                 "speech_s": self.speech_s,
                 "webhook_timeout_s": self.webhook_timeout_s,
                 "default_behaviour": self.default_behaviour,
-                "fail_next": self.fail_next,
-                "fail_mode": self.fail_mode,
+                **self.weather.settings(),
             }
 
     def configure(self, wish: Mapping[str, Any]) -> None:
@@ -97,15 +100,9 @@ class LoopbackNetwork:
                 raise ValueError(f"the network knows {known}; was given {unknown[0][:40]}")
             new = {name: _setting(name, value) for name, value in wish.items()}
             for name, value in new.items():
-                setattr(self, name, value)
-
-    def take_failure(self) -> FailMode | None:
-        """The failure that the next request for a call or text has to meet, if any."""
-        with self.lock:
-            if not self.fail_next:
-                return None
-            self.fail_next -= 1
-            return self.fail_mode
+                if name not in Weather.NAMES:
+                    setattr(self, name, value)
+            self.weather.configure({name: value for name, value in new.items() if name in Weather.NAMES})
 
     # Telephones
 
@@ -172,14 +169,28 @@ class LoopbackNetwork:
     def place(self, **details: Any) -> Call:
         """Our service rings a telephone."""
         with self.lock:
-            phone = self.phone(details["to"])
-            plan = phone.next_plan()
-            if plan.behaviour is Behaviour.MANUAL and any(
-                c.phone_number == phone.number and not c.ended for c in self._calls.values()
-            ):
-                plan = Plan(Behaviour.BUSY)
-            call = Call(self.account_sid, direction="outbound-api", plan=plan, **details)
+            call = Call(self.account_sid, direction="outbound-api", plan=self._plan(details["to"]), **details)
             return self._begin(call, CallLife(self, call).outbound())
+
+    def speak(self, voice: VoiceMessage, **details: Any) -> Call:
+        """SOLAPI rings a telephone with words that it was given beforehand."""
+        with self.lock:
+            call = Call(self.account_sid, direction="outbound-api", plan=self._plan(details["to"]), **details)
+            call.provider, call.voice_message = Provider.SOLAPI, voice
+            return self._begin(call, CallLife(self, call).voice_message(voice))
+
+    def bridge(self, parent: Call, to: str, from_: str, ring_timeout_s: int) -> Call:
+        """A call under way is connected with another telephone: its second leg."""
+        with self.lock:
+            call = Call(self.account_sid, to, from_, "outbound-dial", self._plan(to), ring_timeout_s=ring_timeout_s)
+            call.parent, call.events = parent, frozenset()
+            return self._begin(call, CallLife(self, call).leg())
+
+    def _plan(self, number: str) -> Plan:
+        phone = self.phone(number)
+        plan = phone.next_plan()
+        busy = any(c.phone_number == phone.number and not c.ended for c in self._calls.values())
+        return Plan(Behaviour.BUSY) if busy and plan.behaviour is Behaviour.MANUAL else plan
 
     def ring_us(self, number: str, to: str, digits: list[str] | None = None) -> Call:
         """A telephone rings our service."""
@@ -196,9 +207,9 @@ class LoopbackNetwork:
             return self._begin(call, CallLife(self, call).inbound())
 
     def _begin(self, call: Call, steps: Steps) -> Call:
-        call.lane = self._lane(call.plan.callbacks, call.callbacks)
+        call.lane = self.lane(call.provider, call.plan.callbacks, call.callbacks)
         self._calls[call.sid] = call
-        _forget_oldest(self._calls)
+        forget_oldest(self._calls)
         call.life = Life(self._clockwork, steps)
         call.life.start()
         return call
@@ -229,8 +240,12 @@ class LoopbackNetwork:
             call.duration_s = round(lasted_s)
             form = {"CallDuration": str(call.duration_s), "Duration": str(-(-call.duration_s // 60))}
             self._tell(call, "completed", form)
+            if call.voice_message is not None:
+                self.report(call, call.voice_message.report(call))
             if call.lane:
                 call.lane.end()
+            if call.parent is not None and call.parent.life:
+                call.parent.life.wake()
 
     def _tell(self, call: Call, event: str, more: Mapping[str, str]) -> None:
         sequence, call.sequence = call.sequence, call.sequence + 1
@@ -256,41 +271,20 @@ class LoopbackNetwork:
 
     # Texts
 
-    def send(self, **details: Any) -> Message:
+    def send(self, provider: Provider = Provider.TWILIO, **details: Any) -> Message:
         """Our service sends a text."""
-        with self.lock:
-            message = Message(self.account_sid, plan=self.phone(details["to"]).plan, **details)
-            message.lane = self._lane(message.plan.callbacks, message.callbacks)
-            self._messages[message.sid] = message
-            _forget_oldest(self._messages)
-            self._clockwork.after(SENT_S / self.time_scale, partial(self._deliver, message, "sent"))
-            return message
-
-    def _deliver(self, message: Message, status: str) -> None:
-        with self.lock:
-            if status == "sent":
-                unreachable = message.plan.behaviour is Behaviour.UNREACHABLE
-                following = "undelivered" if unreachable else "delivered"
-                later = partial(self._deliver, message, following)
-                self._clockwork.after(DELIVERED_S / self.time_scale, later)
-            # https://www.twilio.com/docs/api/errors/30003 : unreachable destination handset
-            message.error_code = 30003 if status == "undelivered" else None
-            message.status = status
-            message.times[status] = now()
-            if message.lane is None:
-                return
-            if message.status_url:
-                message.lane.add(Callback(status, message.status_url, "POST", message.webhook_form()))
-            if message.ended:
-                message.lane.end()
-
-    def message(self, sid: str) -> Message | None:
-        with self.lock:
-            return self._messages.get(sid)
+        return self.texts.send(provider, **details)
 
     def messages(self) -> list[Message]:
-        with self.lock:
-            return list(self._messages.values())
+        """Every text that is remembered, oldest first."""
+        return self.texts.all()
+
+    def report(self, one: Call | Message, report: dict[str, Any]) -> None:
+        """SOLAPI tells what became of something, where it was given an address to tell it to."""
+        if self.solapi_report_url and one.lane is not None:
+            if not self.solapi_report_replies:
+                report = {name: value for name, value in report.items() if name != "voiceReplied"}
+            one.lane.add(Callback("report", self.solapi_report_url, "POST", ReportPoster.form(report)))
 
     # All of it
 
@@ -301,10 +295,11 @@ class LoopbackNetwork:
     def idle(self) -> dict[str, int]:
         """How much is still under way; all zero means that nothing more will come by itself."""
         with self.lock:
-            everything: list[Call | Message] = [*self._calls.values(), *self._messages.values()]
+            messages = self.texts.all()
+            everything: list[Call | Message] = [*self._calls.values(), *messages]
             return {
                 "active_calls": sum(not call.ended for call in self._calls.values()),
-                "active_messages": sum(not message.ended for message in self._messages.values()),
+                "active_messages": sum(not message.ended for message in messages),
                 "pending_callbacks": sum(one.lane.pending for one in everything if one.lane),
             }
 
@@ -314,15 +309,11 @@ class LoopbackNetwork:
             for sid in [sid for sid, call in self._calls.items() if call.ended]:
                 del self._calls[sid]
 
-    def forget_messages(self) -> None:
-        with self.lock:
-            for sid in [sid for sid, message in self._messages.items() if message.ended]:
-                del self._messages[sid]
-
-    def _lane(self, mode: Callbacks, record: list[dict[str, Any]]) -> Lane:
+    def lane(self, provider: Provider, mode: Callbacks, record: list[dict[str, Any]]) -> Lane:
+        """A way for one call's or text's callbacks, as its provider posts them."""
         return Lane(
             self._clockwork,
-            self._poster,
+            self._reports if provider is Provider.SOLAPI else self._poster,
             mode,
             lambda: LATE_S / self.time_scale,
             lambda: self.webhook_timeout_s,
@@ -330,25 +321,19 @@ class LoopbackNetwork:
         )
 
 
-def _forget_oldest(kept: OrderedDict[str, Any]) -> None:
-    while len(kept) > REMEMBERED:
-        oldest = next((sid for sid, one in kept.items() if one.ended), None)
-        if oldest is None:
-            return
-        del kept[oldest]
-
-
 def _setting(name: str, value: Any) -> Any:
-    if name == "voice_url":
+    if name in ADDRESSES:
         if value is not None and urlsplit(str(value)).scheme not in {"http", "https"}:
-            raise ValueError(f"voice_url must be an http(s) address, was {str(value)[:80]!r}")
+            raise ValueError(f"{name} must be an http(s) address, was {str(value)[:80]!r}")
+        return value
+    if name in FLAGS:
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} must be true or false, was {str(value)[:40]!r}")
         return value
     if name == "default_behaviour":
         return member(Behaviour, value, name)
-    if name == "fail_mode":
-        return member(FailMode, value, name)
-    if name == "fail_next":
-        return int(positive(value, name))
+    if name in Weather.NAMES:
+        return read_weather(name, value)
     number = positive(value, name)
     if number == 0 and name != "speech_s":
         raise ValueError(f"{name} must be positive, was 0")

@@ -52,6 +52,8 @@ class Plan:
     """The keys pressed at each menu of the call, in turn; an empty string lets that menu run out."""
     delay_s: float | None = None
     callbacks: Callbacks = Callbacks.NORMAL
+    reply: str = ""
+    """What every text is answered with; ``{code}`` stands for the last number of 4 to 8 digits in it."""
 
     @property
     def wait_s(self) -> float:
@@ -63,6 +65,7 @@ class Plan:
             "digits": list(self.digits),
             "delay_s": self.delay_s,
             "callbacks": self.callbacks,
+            "reply": self.reply,
         }
 
 
@@ -118,6 +121,10 @@ def read_plan(wish: Any, base: Plan) -> Plan:
         changes["digits"] = tuple(_keys(item) for item in _list(wish, "digits"))
     if "delay_s" in wish:
         changes["delay_s"] = None if wish["delay_s"] is None else positive(wish["delay_s"], "delay_s")
+    if "reply" in wish:
+        if not isinstance(wish["reply"], str) or len(wish["reply"]) > 160:
+            raise ValueError("reply must be a text of at most 160 characters")
+        changes["reply"] = wish["reply"]
     return replace(base, **changes)
 
 

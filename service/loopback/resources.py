@@ -32,8 +32,9 @@ MINUTE_USD, TEXT_USD = 0.0354, 0.0494
 class RestError(Exception):
     """A refusal in Twilio's own shape."""
 
-    def __init__(self, status: int, code: int, message: str) -> None:
+    def __init__(self, status: int, code: int, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
+        self.retry_after_s = retry_after_s
         self.status = status
         self.code = code
 
@@ -45,6 +46,8 @@ class RestError(Exception):
             status=self.status,
         )
         answer.status_code = self.status
+        if self.retry_after_s:
+            answer.headers["Retry-After"] = f"{self.retry_after_s:.0f}"
         return answer
 
 
@@ -78,7 +81,7 @@ def call_json(call: Call) -> dict[str, Any]:
         "from": call.from_,
         "from_formatted": call.from_,
         "group_sid": None,
-        "parent_call_sid": None,
+        "parent_call_sid": call.parent.sid if call.parent else None,
         "phone_number_sid": None,
         "price": price,
         "price_unit": "USD",
@@ -105,7 +108,7 @@ def message_json(message: Message) -> dict[str, Any]:
         "date_created": rfc2822(message.times["created"]),
         "date_sent": rfc2822(message.times.get("sent")),
         "date_updated": rfc2822(max(message.times.values())),
-        "direction": "outbound-api",
+        "direction": message.direction,
         "error_code": message.error_code,
         "error_message": error,
         "from": message.from_,

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
+from service.loopback import described
 from service.loopback.calls import CARRIER_EVENTS
-from service.loopback.network import FailMode, LoopbackNetwork
+from service.loopback.network import LoopbackNetwork
 from service.loopback.phones import NUMBER
 from service.loopback.resources import RestError, call_json, message_json, page_json
+from service.loopback.weather import FailMode, Provider
 
 INVALID_NUMBERS = {"+15005550001"}
 """Twilio's own magic number for "not a number"."""
-HANG_S = 60.0
-"""How long an unanswered request is kept open: longer than any sensible client waits."""
 LONGEST_TEXT = 1600
 
 
@@ -49,13 +49,15 @@ def rest_blueprint(network: LoopbackNetwork) -> Blueprint:
 def _call_routes(api: Blueprint, network: LoopbackNetwork) -> None:
     @api.post("/Calls.json")
     def create_call() -> tuple[Response, int]:
+        _described(request.form, described.CREATE_CALL)
         details = _call_details()
         call = _through_weather(network, lambda: network.place(**details))
         return jsonify(call_json(call)), 201
 
     @api.get("/Calls.json")
     def list_calls() -> Response:
-        rows = [call_json(call) for call in reversed(network.calls())]
+        _described(request.args, described.LIST_CALLS)
+        rows = [call_json(call) for call in reversed(network.calls()) if call.provider is Provider.TWILIO]
         return _page("calls", _filtered(rows, {"StartTime": "start_time", "EndTime": "end_time"}))
 
     @api.get("/Calls/<sid>.json")
@@ -64,6 +66,7 @@ def _call_routes(api: Blueprint, network: LoopbackNetwork) -> None:
 
     @api.post("/Calls/<sid>.json")
     def update_call(sid: str) -> Response:
+        _described(request.form, described.UPDATE_CALL)
         call = _found(network.call(sid))
         status = request.form.get("Status", "")
         if status not in {"completed", "canceled"}:
@@ -77,34 +80,42 @@ def _call_routes(api: Blueprint, network: LoopbackNetwork) -> None:
 def _message_routes(api: Blueprint, network: LoopbackNetwork) -> None:
     @api.post("/Messages.json")
     def create_message() -> tuple[Response, int]:
+        _described(request.form, described.CREATE_MESSAGE)
         details = _message_details()
-        message = _through_weather(network, lambda: network.send(**details))
+        message = _through_weather(network, lambda: network.texts.send(**details))
         return jsonify(message_json(message)), 201
 
     @api.get("/Messages.json")
     def list_messages() -> Response:
-        rows = [message_json(message) for message in reversed(network.messages())]
+        _described(request.args, described.LIST_MESSAGES)
+        rows = [message_json(one) for one in reversed(network.messages()) if one.provider is Provider.TWILIO]
         return _page("messages", _filtered(rows, {"DateSent": "date_sent"}))
 
     @api.get("/Messages/<sid>.json")
     def fetch_message(sid: str) -> Response:
-        return jsonify(message_json(_found(network.message(sid))))
+        return jsonify(message_json(_found(network.texts.one(sid))))
 
 
 def _through_weather(network: LoopbackNetwork, act: Callable[[], Any]) -> Any:
     """Do it, unless the network was told to fail."""
-    failure = network.take_failure()
+    failure = network.weather.take(Provider.TWILIO)
     if failure is None:
         return act()
     if failure is FailMode.TOO_MANY:
-        raise RestError(429, 20429, "Too Many Requests")
+        raise RestError(429, 20429, "Too Many Requests", network.weather.retry_after_s)
     if failure is FailMode.OUT_OF_CREDIT:
         raise RestError(403, 20005, "Account not active")
-    if failure is FailMode.TIMEOUT_ACTED:
+    if failure.acts:
         act()
-    if failure in {FailMode.TIMEOUT, FailMode.TIMEOUT_ACTED}:
-        network.closing.wait(HANG_S)
+    if failure.hangs:
+        network.closing.wait(network.weather.hang_s)
     raise RestError(500, 20500, "An internal server error has occurred")
+
+
+def _described(given: Iterable[str], known: frozenset[str]) -> None:
+    name = described.unknown(given, known)
+    if name is not None:
+        raise RestError(400, 20001, f"{name[:40]} is no parameter of this request")
 
 
 def _found(resource: Any) -> Any:

@@ -13,6 +13,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from service.loopback.control import control_blueprint
 from service.loopback.network import LoopbackNetwork
 from service.loopback.rest import rest_blueprint
+from service.loopback.solapi import solapi_blueprint
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
 
@@ -29,6 +30,7 @@ def create_app(network: LoopbackNetwork) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.register_blueprint(rest_blueprint(network))
+    app.register_blueprint(solapi_blueprint(network))
     app.register_blueprint(control_blueprint(network))
     page = (files(__package__) / "page.html").read_text(encoding="utf-8")
 

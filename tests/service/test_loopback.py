@@ -68,7 +68,7 @@ class Service:
     def ring(self, to: str = MOTHER, reference: str = "n1", ring_s: int = 25, voicemail: bool = True) -> str:
         return self.notifier.place_call(
             CallRequest(to=to, reference=reference, ring_s=ring_s, detect_voicemail=voicemail)
-        )
+        ).id
 
     def of(self, kind: CarrierEventKind) -> list[CarrierEvent]:
         return [event for event in self.events if event.kind is kind]
@@ -388,7 +388,7 @@ def test_a_forged_callback_is_refused(network, service):
 def test_a_text_is_sent_and_delivered(network, service):
     sid = service.notifier.send_text(
         TextRequest(to=DAUGHTER, reference="t1", body="확인해 주세요.", valid_s=300)
-    )
+    ).id
     idle(network)
     assert service.statuses == [CallStatus.SENT, CallStatus.DELIVERED]
     assert {(e.reference, e.provider_id) for e in service.events} == {("t1", sid)}
@@ -426,7 +426,7 @@ def test_three_hundred_calls_ring_at_once_without_a_thread_each(network, service
 
 
 def test_only_the_newest_calls_are_remembered(network, monkeypatch):
-    monkeypatch.setattr("service.loopback.network.REMEMBERED", 5)
+    monkeypatch.setattr("service.loopback.calls.REMEMBERED", 5)
     for number in range(12):
         network.place(to=f"+8210{number:08d}", from_=OURS, twiml="<Response/>", ring_timeout_s=1)
         idle(network)

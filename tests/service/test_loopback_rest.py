@@ -47,7 +47,7 @@ def idle(server: LoopbackServer) -> None:
 def test_a_call_has_the_shape_that_twilio_documents(server, client):
     raw = requests.post(
         f"{server.url}/2010-04-01/Accounts/{SID}/Calls.json",
-        data={"To": MOTHER, "From": OURS, "Twiml": WORDS, "Unknown": "ignored"},
+        data={"To": MOTHER, "From": OURS, "Twiml": WORDS, "TimeLimit": "600"},
         auth=(SID, TOKEN),
         timeout=5,
     )
