@@ -12,8 +12,19 @@ from uuid import UUID
 
 from dispatch.incident import Incident
 from service.detection import PersonSettings
+from service.workflows import (
+    availability,
+    faces,
+    family,
+    incidents,
+    looks,
+    people,
+    records,
+    sessions,
+    snoozes,
+    verifying,
+)
 from service.workflows import devices as device_flow
-from service.workflows import faces, family, incidents, looks, people, records, sessions
 from service.workflows.house import House, log
 from service.workflows.patience import Patience
 
@@ -149,6 +160,7 @@ def incident(house: House, viewer: Viewer, incident_id: UUID) -> dict[str, Any]:
     face = faces.incident(
         house, incident_id, viewer.person_id, viewer.language, with_vitals=is_open
     )
+    face["quiet"] = snoozes.face_of(house, patient_id, viewer.language) if is_open and not viewer.is_machine else None
     for one in face["call_list"]:
         looked(house, viewer, one["patient_id"], "call_list", incident_id)
     return face
@@ -160,14 +172,17 @@ def my_patients(house: House, viewer: Viewer) -> dict[str, Any]:
     ordered = sorted(viewer.patients)
     for patient_id in ordered:
         looked(house, viewer, patient_id, "overview", None)
-    return family.my_patients(house, ordered, viewer.language)
+    return family.my_patients(house, ordered, viewer.language, viewer.person_id)
 
 
 def patient(house: House, viewer: Viewer, patient_id: UUID) -> dict[str, Any]:
     """One linked person's page."""
     require_patient(house, viewer, patient_id)
     looked(house, viewer, patient_id, "patient", None)
-    return family.patient(house, patient_id, viewer.language)
+    acts = viewer.person_id if patient_id in viewer.patients else None
+    face = family.patient(house, patient_id, viewer.language, acts)
+    face["mine"] = availability.of(house, viewer.person_id) if acts is not None else None
+    return face
 
 
 def require_patient(house: House, viewer: Viewer, patient_id: UUID, *, scope: str = "patients:read") -> None:
@@ -266,7 +281,10 @@ def add_contact(
 ) -> UUID:
     """Somebody to ring for a person of the viewer's organisation."""
     _require_carer_of(house, viewer, patient_id, "add_contact")
-    return people.add_contact(house, viewer.organisation_id, patient_id, profile, **given)
+    person_id = people.add_contact(house, viewer.organisation_id, patient_id, profile, **given)
+    # Whether that number is theirs is asked there, as soon as the jobs look.
+    verifying.begin(house, patient_id, person_id)
+    return person_id
 
 
 def add_staff(

@@ -40,7 +40,7 @@ def test_patient_rings_back_and_reaches_the_question(stage: Stage) -> None:
     home.phone.rings_out()
     home.band.measures()
     home.band.presses("fall")
-    stage.advance(20)
+    stage.advance(10)
     call = home.phone.rings_us("1")
     assert messages.ask_prompt("ko").lines[1] in spoken(call)
     assert stage.case(home).state == "cancelled_by_patient"
@@ -105,7 +105,8 @@ def test_outcome_is_the_same_whatever_becomes_of_the_callbacks(stage: Stage, cal
     busy.phone.is_busy(callbacks)
     silent.phone.goes_to_voicemail(callbacks)
     daughter.phone.answers("3", callbacks=callbacks)
-    home.phone.answers("2", callbacks=callbacks)
+    plan = {"behaviour": "answer", "callbacks": callbacks, "delay_s": 3.0}
+    home.phone.behaves(plan | {"digits": ["2"]}, plan | {"digits": ["1"]})
     stage.desk.rings_out()
     home.band.measures()
     home.band.presses("fall")

@@ -1,0 +1,63 @@
+"""What caregivers and dispatchers press on a page beside the board's own actions."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, g, make_response, redirect, render_template, request
+
+from service import access, access_doors
+from service.web import pages
+from service.web.pages import _house, _is_fragment, _now_of, _problem, _refused, _said, for_people
+from service.workflows import caregiving
+from service.workflows.incidents import Refused
+
+
+def create_blueprint() -> Blueprint:
+    """Build the blueprint of these actions."""
+    care = Blueprint("care_pages", __name__)
+    care.before_request(pages._who_asks)
+    care.after_request(pages._shielded)
+    care.add_url_rule(
+        "/patients/<uuid:patient_id>/case/<uuid:incident_id>/<action>", view_func=act, methods=["POST"]
+    )
+    care.add_url_rule("/incidents/<uuid:incident_id>/connect", view_func=connect, methods=["POST"])
+    return care
+
+
+@for_people
+def act(patient_id: UUID, incident_id: UUID, action: str) -> Any:
+    """Take it, pass it on, go, arrive, all is well: the same as the key on the telephone."""
+    if action not in caregiving.ACTIONS:
+        return _problem(404)
+    fields = {"eta_min": request.form.get("eta_min", "")}
+    try:
+        access_doors.act(_house(), g.viewer, incident_id, action, fields)
+    except Refused as refused:
+        return _said_no(patient_id, _said(refused))
+    if _is_fragment():
+        return Response(status=204)
+    return redirect(f"/patients/{patient_id}", 303)
+
+
+def _said_no(patient_id: UUID, message: str) -> Response:
+    if _is_fragment():
+        return make_response({"message": message}, 409)
+    face = access.patient(_house(), g.viewer, patient_id)
+    page = render_template(
+        "patient.html", card=face, now=_now_of(face), span_s=pages.LAST_HOURS_S, message=message
+    )
+    return make_response(page, 409)
+
+
+@for_people
+def connect(incident_id: UUID) -> Any:
+    """Ring the desk, to be connected with the person."""
+    try:
+        access_doors.connect(_house(), g.viewer, incident_id)
+    except Refused as refused:
+        return _refused(incident_id, _said(refused))
+    if _is_fragment():
+        return Response(status=204)
+    return redirect(f"/incidents/{incident_id}", 303)

@@ -1,0 +1,182 @@
+"""One message through one channel: a call, a text, a mail or a push, and whether the carrier took it already."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from dispatch import messages, messages_doors
+from dispatch.incident import Channel, Target
+from dispatch.notifier import (
+    CallRequest,
+    CarrierEvent,
+    Fault,
+    MailRequest,
+    NotificationError,
+    Prompt,
+    PushRequest,
+    Reach,
+    Receipt,
+    TextRequest,
+)
+from service.store import incidents as store
+from service.store.database import Tx
+from service.workflows import browsers, cases, links, people, telephone_menus
+from service.workflows.house import House, log
+
+SHORTEST_VALID_S = 60
+CLOCKS_APART = timedelta(seconds=5)
+"""Policy: how far the carrier's clock may run behind ours when we ask it what it took."""
+
+
+class OtherKind(Protocol):
+    """Who answers for messages that belong to no case: drills, numbers being verified. A module will do."""
+
+    def carrier_said(self, house: House, tx: Tx, row: Row[Any], event: CarrierEvent) -> Prompt | None:
+        """A call or text of theirs changed, was answered or brought a key; the patient's lock is held."""
+
+    def not_reached(self, house: House, row: Row[Any], outcome: str) -> None:
+        """It could not be handed over, or expired; outside any transaction."""
+
+    def confirmed(self, house: House, tx: Tx, row: Row[Any], how: str) -> None:
+        """Its signed link was tapped (``link``) or its code came back (``reply``); the patient's lock is held."""
+
+
+OTHER_KINDS: dict[str, OtherKind] = {}
+"""By step or kind of the outbox row; whoever sends such messages puts itself here."""
+
+
+def other_kind(row: Row[Any]) -> OtherKind | None:
+    return OTHER_KINDS.get(row.step) or OTHER_KINDS.get(row.kind)
+
+
+def hand_over(house: House, row: Row[Any]) -> Receipt:
+    """Give one message to whoever carries its channel. Raises NotificationError."""
+    message = house.unseal(row.patient_id, "notification", str(row.id), row.sealed, cases.Message)
+    if row.channel == Channel.EMAIL:
+        return _mail(house, row, message)
+    if row.channel == Channel.PUSH:
+        return _push(house, row, message)
+    number, language = address(house, row)
+    if row.channel == Channel.VOICE:
+        return _took(row, house.notifier.place_call(_call(house, row, message, number, language)))
+    code = None
+    if row.message in messages_doors.TAKING and Reach.TEXT_REPLY in house.notifier.reach(number):
+        code = links.code(house, row.id)
+    body = _written(house, row, message, language, code)
+    request = TextRequest(to=number, reference=str(row.id), body=body, valid_s=_valid_s(house, row))
+    return _took(row, house.notifier.send_text(request))
+
+
+def _call(house: House, row: Row[Any], message: cases.Message, number: str, language: str) -> CallRequest:
+    prompt = telephone_menus.opening(row, language) if house.notifier.speaks_up_front else None
+    return CallRequest(
+        to=number,
+        reference=str(row.id),
+        ring_s=message.ring_s,
+        detect_voicemail=message.detect_voicemail,
+        prompt=prompt,
+    )
+
+
+def _took(row: Row[Any], receipt: Receipt) -> Receipt:
+    if receipt.after or receipt.doubled:
+        log(
+            "carrier_changed",
+            notification=row.id,
+            provider=receipt.provider,
+            after=",".join(receipt.after) or "none",
+            doubled=receipt.doubled,
+        )
+    return receipt
+
+
+def found_already(house: House, row: Row[Any]) -> Receipt | None:
+    """What the carrier knows of a try whose fate it did not tell; None: nothing, or it cannot be asked."""
+    if row.unsure_since is None or row.channel not in {Channel.VOICE, Channel.TEXT}:
+        return None
+    try:
+        number, _ = address(house, row)
+        find = house.notifier.find_call if row.channel == Channel.VOICE else house.notifier.find_text
+        found = find(number, row.unsure_since - CLOCKS_APART, str(row.id))
+    except NotificationError as error:
+        log("carrier_not_asked", notification=row.id, code=error.code or "none")
+        return None
+    if found is None:
+        return None
+    with house.database.read() as tx:
+        known = store.by_provider_id(tx, found.id)
+    if known is not None and known.id != row.id:
+        return None  # that was another message to the same number
+    log("carrier_had_it", notification=row.id, provider=found.provider)
+    return found
+
+
+def _valid_s(house: House, row: Row[Any]) -> int:
+    return max(SHORTEST_VALID_S, int((row.expires_at - house.clock()).total_seconds()))
+
+
+def _written(house: House, row: Row[Any], message: cases.Message, language: str, code: str | None = None) -> str:
+    body = messages.text_for(row.message, language, message.params)
+    link = links.address(house, row) if row.message in messages_doors.TAKING | messages_doors.OWNING else None
+    return messages_doors.with_answers(body, row.message, language, link, code)
+
+
+def _mail(house: House, row: Row[Any], message: cases.Message) -> Receipt:
+    if house.mailer is None:
+        raise NotificationError("no mail is set up", permanent=True, fault=Fault.ACCOUNT)
+    with house.database.read() as tx:
+        found = people.email_of(house, tx, row.target_id)
+    if found is None:
+        raise NotificationError("this person has no e-mail address", permanent=True, fault=Fault.NUMBER)
+    subject, body = messages_doors.mail(_written(house, row, message, found[1]), found[1])
+    request = MailRequest(to=found[0], reference=str(row.id), subject=subject, body=body)
+    return Receipt(provider=house.mailer.name, id=house.mailer.send_mail(request))
+
+
+def _push(house: House, row: Row[Any], message: cases.Message) -> Receipt:
+    """To every browser of this person; one that takes it is enough."""
+    if house.pusher is None:
+        raise NotificationError("no push is set up", permanent=True, fault=Fault.ACCOUNT)
+    language = language_of(house, row.target_id)
+    title, body = messages_doors.push(messages.text_for(row.message, language, message.params), language)
+    taken, refused = None, NotificationError("no browser asked to be told", permanent=True, fault=Fault.NUMBER)
+    for subscription_id, subscription in browsers.of(house, row.target_id):
+        request = PushRequest(
+            subscription=subscription,
+            reference=str(row.id),
+            title=title,
+            body=body,
+            path=links.path(house, row),
+            valid_s=_valid_s(house, row),
+        )
+        try:
+            taken = Receipt(provider=house.pusher.name, id=house.pusher.push(request))
+        except NotificationError as error:
+            refused = error
+            if error.permanent and error.fault is Fault.NUMBER:
+                browsers.gone(house, row.target_id, subscription_id)
+    if taken is None:
+        raise refused
+    return taken
+
+
+def language_of(house: House, person_id: UUID) -> str:
+    with house.database.read() as tx:
+        return people.language_of(tx, person_id)
+
+
+def address(house: House, row: Row[Any]) -> tuple[str, str]:
+    """The number that a call or text goes to, and its language."""
+    if row.target == Target.DESK:
+        if not house.settings.fallback_number:
+            raise NotificationError("no fallback desk number is set (ANSIM_FALLBACK_NUMBER)", permanent=True)
+        return house.settings.fallback_number, house.settings.desk_language.value
+    with house.database.read() as tx:
+        found = people.number_of(house, tx, row.target_id)
+    if found is None:
+        raise NotificationError("this person has no number that works", permanent=True)
+    return found
