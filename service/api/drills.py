@@ -1,0 +1,98 @@
+"""Fire drills and what they prove: start one, verify a number, ask who can be reached."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+from flask import Blueprint, Response
+
+from service import access_reach
+from service.access_reach import ReachRecord
+from service.api import bodies
+from service.api.auth import house, viewer
+from service.api.errors import Problem
+from service.api.incidents import language
+from service.api.openapi import operation
+
+blueprint = Blueprint("drills", __name__)
+
+
+class DrillBegun(msgspec.Struct, kw_only=True):
+    """The drill that is going on now; asking again while it is gives the same."""
+
+    drill_id: UUID
+
+
+class VerificationBegun(msgspec.Struct, kw_only=True):
+    verification_id: UUID
+
+
+class ReachList(msgspec.Struct, kw_only=True):
+    people: list[ReachRecord]
+
+
+class Verify(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    by: Literal["text", "call"] = "text"
+    """A text with a link where one can be read; "call" rings at once."""
+
+
+@blueprint.post("/v1/patients/<uuid:patient_id>/drill")
+@operation(
+    "Start a person's fire drill now",
+    responses={202: DrillBegun, 401: None, 403: None, 404: None},
+)
+def drill(patient_id: UUID) -> Response:
+    """A synthetic SOS through the whole chain to each contact, marked as a drill; it never opens a dispatch.
+
+    It waits while a real incident is open, and for the hours in which people may be bothered.
+    """
+    return _json(DrillBegun(drill_id=access_reach.start_drill(house(), viewer("patients:write"), patient_id)), 202)
+
+
+@blueprint.post("/v1/patients/<uuid:patient_id>/contacts/<uuid:person_id>/verify")
+@operation(
+    "Have a contact's number verified",
+    request=Verify,
+    responses={202: VerificationBegun, 400: None, 401: None, 403: None, 404: None, 422: None},
+)
+def verify(patient_id: UUID, person_id: UUID) -> Response:
+    """Key 1, a tap or the code proves it for 180 days; key 9 retires it. The person's own id verifies their own."""
+    asking = viewer("patients:write")
+    body = bodies.read()
+    wanted = bodies.decode(body, Verify, "body_invalid") if body else Verify()
+    try:
+        begun = access_reach.verify_number(house(), asking, patient_id, person_id, call=wanted.by == "call")
+    except access_reach.NobodyToReach as error:
+        detail = "this person is not a contact of that patient, or has no number"
+        raise Problem(404, "not_found", detail) from error
+    return _json(VerificationBegun(verification_id=begun), 202)
+
+
+@blueprint.get("/v1/patients/<uuid:patient_id>/reachability")
+@operation(
+    "Whether help can be reached for a person, and when that was last proven",
+    responses={200: ReachRecord, 401: None, 403: None, 404: None, 422: None},
+    query={"language": "ko or en (default en)"},
+)
+def reachability(patient_id: UUID) -> Response:
+    """The date of the last proof, the links that do not hold in plain words, and the next drill."""
+    asking = viewer("patients:read")
+    return _json(access_reach.reach(house(), asking, patient_id, language=language(asking)))
+
+
+@blueprint.get("/v1/reachability")
+@operation(
+    "Whether help can be reached for everybody, the broken first",
+    responses={200: ReachList, 401: None, 403: None, 422: None},
+    query={"language": "ko or en (default en)"},
+)
+def reachabilities() -> Response:
+    """All people of the caller's organisation: red, overdue for more than 35 days, never proven, then by age."""
+    asking = viewer("patients:read")
+    return _json(ReachList(people=access_reach.reaches(house(), asking, language=language(asking))))
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status=status, content_type="application/json")
