@@ -6,19 +6,71 @@ import os
 import secrets
 import signal
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from types import FrameType
 
 from apscheduler.executors.pool import ThreadPoolExecutor as SchedulerThreads
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from service.workflows import readings, sending, ticking
+from service.workflows import auditing, drills, gaps, handover_partner, proof, readings, sending, snoozes, ticking
 from service.workflows.house import House, log, warn, where
 
 SENDERS = 32
 SWEEP_S = 5.0
+SNOOZES_S = 1.0
 BEAT_S = 2.0
+HANDOVER_S = 1.0
+JOBS_MOST = 16
+CLOCK_S = 0.5
+"""How often the clock is looked at, and by how much it must have been set to matter."""
+
+
+class Ticker:
+    """APScheduler, kept going when the machine's clock is set: it goes by the wall clock.
+
+    Set back an hour, it would run nothing for an hour. So a thread compares that clock with the steady one, and when
+    they part every job is due now.
+    """
+
+    def __init__(self) -> None:
+        self._scheduler = BackgroundScheduler(
+            # One thread a job: what hangs or fails holds up nothing else.
+            executors={"default": SchedulerThreads(JOBS_MOST)},
+            # Late ticks are one tick, and never dropped: what is due is in the tables.
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone="UTC",
+        )
+        self._ended = threading.Event()
+        self._watch = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
+
+    def every(self, name: str, seconds: float, work: Callable[[], None]) -> None:
+        self._scheduler.add_job(work, "interval", seconds=seconds, id=name)
+
+    def start(self) -> None:
+        self._scheduler.start()
+        self._watch.start()
+
+    def stop(self) -> None:
+        """Return once what is being done is done."""
+        self._ended.set()
+        if self._watch.ident is not None:
+            self._watch.join()
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+
+    def _watch_clock(self) -> None:
+        apart = time.time() - time.monotonic()
+        while not self._ended.wait(CLOCK_S):
+            now = time.time() - time.monotonic()
+            if abs(now - apart) < CLOCK_S:
+                continue
+            warn("clock_was_set", by_s=round(now - apart))
+            apart = now
+            for job in self._scheduler.get_jobs():
+                job.modify(next_run_time=datetime.fromtimestamp(time.time(), UTC))
 
 
 class Jobs:
@@ -28,12 +80,7 @@ class Jobs:
         self._house = house
         self.worker = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._pool = ThreadPoolExecutor(SENDERS, thread_name_prefix="send")
-        self._scheduler = BackgroundScheduler(
-            executors={"default": SchedulerThreads(4)},
-            # Late ticks are one tick, and never dropped: what is due is in the tables.
-            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-            timezone="UTC",
-        )
+        self._ticker = Ticker()
 
     def start(self) -> None:
         tick_s = self._house.settings.tick_s
@@ -41,15 +88,21 @@ class Jobs:
             ("steps", tick_s, self._steps),
             ("outbox", tick_s, self._outbox),
             ("sweep", SWEEP_S, self._sweep),
+            ("snoozes", SNOOZES_S, self._snoozes),
+            ("gaps", SWEEP_S, self._gaps),
+            ("audit", SWEEP_S, self._audit),
             ("beat", BEAT_S, self._beat),
+            ("proof", SWEEP_S, self._proof),
+            ("handover", HANDOVER_S, self._handover),
+            ("drills", SWEEP_S, self._drills),
         ):
-            self._scheduler.add_job(self._guarded(name, work), "interval", seconds=seconds, id=name)
-        self._scheduler.start()
+            self._ticker.every(name, seconds, self._guarded(name, work))
+        self._ticker.start()
         self._beat()
         log("jobs_started", worker=self.worker)
 
     def stop(self) -> None:
-        self._scheduler.shutdown(wait=True)
+        self._ticker.stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
         log("jobs_stopped", worker=self.worker)
 
@@ -86,7 +139,24 @@ class Jobs:
         ticking.look_at_quiet(self._house)
         readings.sweep_undetected(self._house)
         ticking.raise_again(self._house)
-        ticking.audit(self._house)
+
+    def _snoozes(self) -> None:
+        snoozes.sweep(self._house)
+
+    def _gaps(self) -> None:
+        gaps.look_at_all(self._house)
+
+    def _audit(self) -> None:
+        auditing.look(self._house)
+
+    def _drills(self) -> None:
+        drills.tick(self._house)
+
+    def _proof(self) -> None:
+        proof.sign_closed(self._house)
+
+    def _handover(self) -> None:
+        handover_partner.post_waiting(self._house)
 
     def _beat(self) -> None:
         ticking.beat(self._house)

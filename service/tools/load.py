@@ -7,6 +7,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -128,14 +129,16 @@ def _content_length(head: bytes) -> int:
 
 def cpu_s(pid: int) -> float:
     """User and system seconds of a process and its descendants so far (Linux)."""
-    return sum(_own_cpu_s(one) for one in (pid, *_descendants(pid)))
+    return sum(_own_cpu_s(one) for one in (pid, *descendants(pid)))
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has begun, and those that they have (Linux)."""
     found = []
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in path.read_text().split():
-            found += [int(child), *_descendants(int(child))]
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for child in path.read_text().split():
+                found += [int(child), *descendants(int(child))]
     return found
 
 

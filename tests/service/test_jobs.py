@@ -1,0 +1,82 @@
+"""The ticker: it goes by a steady clock, and one job's trouble is not another's."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from service.app import build_house
+from service.config import Settings
+from service.jobs import Jobs
+from service.store import schema
+from service.tools import stage
+from service.workflows import sending, ticking
+
+SET_BACK = timedelta(hours=1)
+WAIT_MOST_S = 15.0
+
+
+class WallClock(datetime):
+    """The machine's clock, once somebody has set it back."""
+
+    set_back = timedelta()
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return super().now(tz) - cls.set_back
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Iterator[Jobs]:
+    house = build_house(Settings.from_env(stage.demonstration(tmp_path, stage.free_port())))
+    schema.upgrade(house.database)
+    made = Jobs(house)
+    yield made
+    made.stop()
+    house.database.dispose()
+
+
+def test_jobs_go_on_ticking_when_the_machines_clock_is_set_back_an_hour(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticked = threading.Event()
+    monkeypatch.setattr(ticking, "run_due", lambda _house: ticked.set())
+    monkeypatch.setattr(WallClock, "set_back", timedelta())
+    for name, module in list(sys.modules.items()):
+        # Where a scheduler asks for the time; elsewhere it asks whether something is a datetime.
+        if name.startswith("apscheduler.schedulers") and getattr(module, "datetime", None) is datetime:
+            monkeypatch.setattr(module, "datetime", WallClock)
+    jobs.start()
+    assert ticked.wait(WAIT_MOST_S)
+    monkeypatch.setattr(WallClock, "set_back", SET_BACK)
+    true_time = time.time
+    monkeypatch.setattr(time, "time", lambda: true_time() - SET_BACK.total_seconds())
+    for _ in range(3):
+        ticked.clear()
+        assert ticked.wait(WAIT_MOST_S), "no step was taken any more"
+
+
+def test_a_job_that_fails_or_hangs_stops_no_other(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go, steps, sends = threading.Event(), threading.Semaphore(0), threading.Semaphore(0)
+
+    def fails(_house: object) -> None:
+        steps.release()
+        raise RuntimeError("one broken case")
+
+    def hangs(*_given: object) -> None:
+        sends.release()
+        let_go.wait(WAIT_MOST_S)
+
+    monkeypatch.setattr(ticking, "run_due", fails)
+    monkeypatch.setattr(sending, "send_pending", hangs)
+    jobs.start()
+    assert sends.acquire(timeout=WAIT_MOST_S)
+    assert all(steps.acquire(timeout=WAIT_MOST_S) for _ in range(3))
+    let_go.set()
