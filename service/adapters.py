@@ -132,7 +132,7 @@ def build_partner(settings: Settings) -> PartnerDesk | None:
         return HttpDesk(settings.handover_url, settings.send_timeout_s)
     except ValueError:
         raise ConfigError(
-            f"ANSIM_HANDOVER_URL must be https://, was {settings.handover_url}: whole records are sent there; correct it."
+            f"ANSIM_HANDOVER_URL must be https://, was {settings.handover_url}: whole records go there; correct it."
         ) from None
 
 

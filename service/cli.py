@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from service import adapters
 from service.app import build_house, start_logging
 from service.config import ConfigError, Settings
 from service.jobs import Jobs
@@ -14,8 +15,9 @@ from service.keystore import KeyStoreUnreachable
 from service.loopback.__main__ import main as loopback_main
 from service.sealing import SealingError
 from service.store import schema
-from service.tools import bench, demo, doctor, enrol, evaluate, fit, replay
+from service.tools import bench, cohort, demo, doctor, enrol, evaluate, fit, replay, verify, watchdog
 from service.tools.serve import serve
+from service.tools.torture import run as torture
 from service.workflows import people, site
 
 OK, NOT_MET, USAGE, ENVIRONMENT = 0, 1, 2, 3
@@ -55,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     add("demo", "everything at once, with simulated people and loopback telephones", demo.run)
     add("serve", "the web service", run_serve)
     add("jobs", "the ticker that takes due steps and sends messages", run_jobs)
+    add("watchdog", "a process of its own that rings a human when the service or its jobs stop", watchdog.run)
     initial = add("init", "make or upgrade the database; optionally the first organisation and operator", run_init)
     initial.add_argument("--organisation", help="name of the first organisation")
     initial.add_argument("--operator", help="log-in name of its first operator (a password is printed once)")
@@ -67,7 +70,14 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_arguments(
         add("evaluate", "measure every layer of detection on recordings, subject-wise, beside its goals", evaluate.run)
     )
+    torture.add_arguments(
+        add("torture", "kill, jam and unplug a service of its own under load, and count what it lost", torture.run)
+    )
     fit.add_arguments(add("fit", "fit the models of detection on recordings, and sign them", fit.run))
+    cohort.add_arguments(
+        add("cohort", "try an escalation policy on simulated homes, or print its dry run", cohort.run)
+    )
+    verify.add_arguments(add("verify", "check offline that nothing signed or chained was changed since", verify.run))
     commands.add_parser("loopback", help="the loopback telephone network (see `ansim loopback --help`)")
     return top
 
@@ -108,6 +118,8 @@ def run_init(given: argparse.Namespace, settings: Settings) -> int:
     house = build_house(settings)
     schema.upgrade(house.database)
     house.keys.check()
+    if adapters.make_vapid_key(settings):
+        print("the key for push messages is made: keep it with the other keys")
     print("database and keys are ready")
     if given.organisation or given.operator:
         login = given.operator or "operator"

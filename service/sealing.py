@@ -168,7 +168,7 @@ class KeyRing:
         self._cache: OrderedDict[str, _Key] = OrderedDict()
         self._erasures = store.erasures()
         self._checked_at = self._good_at = monotonic()
-        self._index_key = self._load_index_key()
+        self._index_key = self.site_secret(BLIND_INDEX)
 
     def create(self, person_id: PersonId) -> None:
         """Make sure that the person has a key; harmless when repeated or raced by other processes.
@@ -369,16 +369,17 @@ class KeyRing:
         key = self._unwrap(stored.wrapped, stored.kek_id, bound, ("person_key", person, stored.key_id.hex()))
         return _Key(stored.key_id, key)
 
-    def _load_index_key(self) -> bytes:
-        stored = self._store.site_key(BLIND_INDEX)
-        bound = _bind(b"site-key", BLIND_INDEX.encode())
+    def site_secret(self, name: str) -> bytes:
+        """Give the whole site's secret of this name: 32 random bytes, made the first time it is asked for."""
+        stored = self._store.site_key(name)
+        bound = _bind(b"site-key", name.encode())
         if stored is None:
             wrapped = self._wrap(secrets.token_bytes(32), bound)
-            self._store.add_site_key(SiteKey(name=BLIND_INDEX, kek_id=self._kek_id, wrapped=wrapped))
-            stored = self._store.site_key(BLIND_INDEX)
+            self._store.add_site_key(SiteKey(name=name, kek_id=self._kek_id, wrapped=wrapped))
+            stored = self._store.site_key(name)
         if stored is None:
             raise KeyStoreUnreachable("key store did not keep the site key that was just written")
-        return self._unwrap(stored.wrapped, stored.kek_id, bound, ("site_key", "-", BLIND_INDEX))
+        return self._unwrap(stored.wrapped, stored.kek_id, bound, ("site_key", "-", name))
 
     def _wrap(self, key: bytes, bound: bytes) -> bytes:
         nonce = os.urandom(NONCE_BYTES)

@@ -32,7 +32,7 @@ def ours(compose: dict) -> dict:
 
 
 def test_every_container_is_read_only_without_capabilities_or_new_privileges(compose: dict) -> None:
-    assert set(compose["services"]) == {"init", "service", "jobs", "postgres", "proxy"}
+    assert set(compose["services"]) == {"init", "service", "jobs", "watchdog", "postgres", "proxy"}
     for name, part in compose["services"].items():
         assert part["read_only"] is True, name
         assert part["cap_drop"] == ["ALL"], name

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 HELP = ROOT / "service" / "help"
 PAGES = sorted(HELP.glob("*.md"))
 KINDS = ("wearable-maker", "older-person", "caregiver", "dispatcher", "operator")
-REFERENCE = ("architecture", "decisions", "runbook", "settings", "api", "detection", "evaluation")
+REFERENCE = ("architecture", "decisions", "runbook", "settings", "api", "detection", "dispatch", "evaluation")
 
 
 def all_pages() -> str:

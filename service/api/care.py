@@ -20,6 +20,7 @@ from service.workflows.people import Profile
 
 blueprint = Blueprint("care", __name__)
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+EMAIL = re.compile(r"[^\s@<>,;\"]+@[^\s@<>,;\"]+\.[^\s@<>,;\"]+")
 LOGIN = re.compile(r"[\w.@-]{2,60}")
 LONGEST_NAME = 100
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -35,6 +36,8 @@ class NewContact(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     language: Literal["ko", "en"] = "ko"
     login: str | None = None
     """With a log-in name they can open the pages; the password is answered once."""
+    email: Annotated[str, msgspec.Meta(max_length=254)] | None = None
+    """Written to beside calls and texts, where mail is set up."""
 
 
 class NewStaff(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -84,12 +87,14 @@ def add_contact(patient_id: UUID) -> Response:
     _check_names(wanted.name, wanted.login)
     if not E164.fullmatch(wanted.phone):
         raise Problem(422, "phone_invalid", "phone must be an E.164 number such as +821012345678", field="phone")
+    if wanted.email is not None and not EMAIL.fullmatch(wanted.email):
+        raise Problem(422, "email_invalid", "email must be one address such as minji@example.com", field="email")
     password = secrets.token_urlsafe(12) if wanted.login else None
     person_id = access.add_contact(
         house(),
         asking,
         patient_id,
-        Profile(name=wanted.name.strip(), phones=[wanted.phone]),
+        Profile(name=wanted.name.strip(), phones=[wanted.phone], emails=[wanted.email] if wanted.email else []),
         relation="".join(letter for letter in wanted.relation[:40] if letter.isprintable()),
         position=wanted.position,
         language=wanted.language,

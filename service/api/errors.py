@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from flask import Blueprint, Flask, Response, request
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
@@ -88,7 +88,7 @@ def install(blueprint: Blueprint) -> None:
     blueprint.register_error_handler(LoginTaken, _login_taken)
     blueprint.register_error_handler(LookupError, _lookup)
     blueprint.register_error_handler(HTTPException, _http)
-    for outage in (OperationalError, InterfaceError, PoolTimeout, ConnectionError):
+    for outage in (OperationalError, InterfaceError, InternalError, PoolTimeout, ConnectionError):
         blueprint.register_error_handler(outage, _busy)
     blueprint.register_error_handler(Exception, _unexpected)
 

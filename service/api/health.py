@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 from service.api.auth import house
 from service.api.openapi import operation
-from service.workflows import health
+from service.workflows import health, watching
 
 blueprint = Blueprint("health", __name__)
 
@@ -20,6 +20,8 @@ class Alive(msgspec.Struct):
 class Ready(msgspec.Struct):
     status: str
     checks: dict[str, str]
+    details: dict[str, str]
+    """What is no reason to send requests elsewhere: the auditor's findings, and whether a watchdog looks."""
 
 
 @blueprint.get("/healthz")
@@ -35,7 +37,10 @@ def readyz() -> Response:
     """200 when the database, the keys and the jobs answer; else 503 with what does not."""
     checks = health.checks(house())
     fine = all(text == "ok" for text in checks.values())
-    body = Ready("ok" if fine else "unavailable", checks)
+    body = Ready("ok" if fine else "unavailable", checks, health.details(house()))
+    name = request.headers.get(watching.HEADER)
+    if name is not None:
+        watching.note(house(), name)
     return Response(msgspec.json.encode(body), status=200 if fine else 503, content_type="application/json")
 
 

@@ -10,16 +10,18 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from dispatch.incident import State
-from service import access
+from service import access, access_doors
 from service.api import bodies
 from service.api.auth import house, viewer
 from service.api.errors import Problem
 from service.api.openapi import operation
+from service.workflows import caregiving
 from service.workflows.incidents import ACTIONS
 from service.workflows.records import IncidentRecord
 
 blueprint = Blueprint("incidents", __name__)
 PAGE = 50
+ALL_ACTIONS = tuple(dict.fromkeys((*ACTIONS, *caregiving.ACTIONS)))
 STATES = ("open", *(state.value for state in State))
 
 
@@ -36,6 +38,8 @@ class ActionBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     state: str = ""
     text: str = ""
     reason: str = ""
+    eta_min: str = ""
+    """Minutes until a caregiver is there."""
 
 
 @blueprint.get("/v1/incidents")
@@ -73,22 +77,36 @@ def one_incident(incident_id: UUID) -> Response:
 
 @blueprint.post("/v1/incidents/<uuid:incident_id>/<action>")
 @operation(
-    f"Act on an incident ({', '.join(ACTIONS)})",
+    f"Act on an incident ({', '.join(ALL_ACTIONS)})",
     request=ActionBody,
     responses={
-        200: IncidentRecord, 400: None, 401: None, 403: None, 404: None, 409: None, 413: None, 415: None, 422: None
+        200: IncidentRecord, 204: None, 400: None, 401: None, 403: None, 404: None, 409: None, 413: None, 415: None,
+        422: None,
     },
 )
 def act(incident_id: UUID, action: str) -> Response:
-    """Claim, acknowledge, dispatch, progress, note, stand down or close, by a named human or machine."""
+    """Claim, acknowledge, dispatch ... by a named human or machine; a caregiver's own actions are answered 204."""
     asking = viewer("incidents:write")
-    if action not in ACTIONS:
-        raise Problem(404, "action_unknown", f"action must be one of {', '.join(ACTIONS)}, was {action!r}")
+    if action not in ALL_ACTIONS:
+        raise Problem(404, "action_unknown", f"action must be one of {', '.join(ALL_ACTIONS)}, was {action!r}")
     data = bodies.read()
     body = bodies.decode(data, ActionBody, "action_invalid") if data.strip() else ActionBody()
     fields = {name: getattr(body, name) for name in body.__struct_fields__}
-    access.act(house(), asking, incident_id, action, fields)
+    access_doors.act(house(), asking, incident_id, action, fields)
+    if not access_doors.sees_record(house(), asking, incident_id):
+        return Response(status=204)
     return _json(access.incident_record(house(), asking, incident_id, language=language(asking)))
+
+
+@blueprint.post("/v1/incidents/<uuid:incident_id>/connect")
+@operation(
+    "Be connected with the person: the desk's telephone rings, and one key bridges it",
+    responses={204: None, 401: None, 403: None, 404: None, 409: None},
+)
+def connect(incident_id: UUID) -> Response:
+    """For dispatchers, while the case is open."""
+    access_doors.connect(house(), viewer("incidents:write"), incident_id)
+    return Response(status=204)
 
 
 def _state() -> str | None:

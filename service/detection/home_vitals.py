@@ -234,7 +234,7 @@ def update(
     told: list[tuple[int, Finding]] = []
     table = np.where((values >= LOW) & (values <= HIGH), values, np.nan)
     day = (at_s + utc_offset_s) // DAY_S
-    use = ~np.isnan(table).all(axis=1)
+    use: npt.NDArray[np.bool_] = np.array(~np.isnan(table).all(axis=1))
     use[use] = day[use] >= np.maximum(running_max(day[use], who[use]), records["day"][who[use]])
     if not use.any():
         return told

@@ -18,11 +18,10 @@ _ACCESS = table(AccessLog)
 
 def chain(previous: bytes, *parts: bytes) -> bytes:
     """The next link: SHA-256 over the previous one and the length-prefixed parts."""
-    digest = hashlib.sha256(previous)
+    pieces = [previous]
     for part in parts:
-        digest.update(len(part).to_bytes(4, "big"))
-        digest.update(part)
-    return digest.digest()
+        pieces += (len(part).to_bytes(4, "big"), part)
+    return hashlib.sha256(b"".join(pieces)).digest()
 
 
 def stamp(at: datetime) -> bytes:

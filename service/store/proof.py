@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -120,26 +120,19 @@ def written(kind: str, value: Any) -> bytes:
 
     What is not of its kind (a damaged copy) gets bytes that no proper value has.
     """
-    if value is None:
-        return b"-"
-    if kind == "bytes" and isinstance(value, bytes | memoryview):
-        return b"y" + hashlib.sha256(value).digest()
-    if kind == "text" and isinstance(value, str):
-        return b"s" + value.encode("utf-8", "surrogateescape")
-    if kind == "id":
-        return _written_id(value)
-    if kind == "at" and isinstance(value, datetime):
-        return b"t" + stamp(value)
-    if kind == "flag" and value in (0, 1) and isinstance(value, int):
-        return b"f1" if value else b"f0"
-    if isinstance(value, int) and not isinstance(value, bool):
-        if kind == "at" and -(2**63) <= value < 2**63:
-            return b"t" + value.to_bytes(8, "big", signed=True)
-        if kind == "whole":
-            return b"i%d" % value
-    if kind == "real" and isinstance(value, float | int):
-        return b"d" + struct.pack(">d", float(value))
+    return b"-" if value is None else _WRITERS[kind](value)
+
+
+def _foreign(value: Any) -> bytes:
     return b"?" + repr((type(value).__name__, value)).encode("utf-8", "surrogateescape")
+
+
+def _written_bytes(value: Any) -> bytes:
+    return b"y" + hashlib.sha256(value).digest() if isinstance(value, (bytes, memoryview)) else _foreign(value)
+
+
+def _written_text(value: Any) -> bytes:
+    return b"s" + value.encode("utf-8", "surrogateescape") if isinstance(value, str) else _foreign(value)
 
 
 def _written_id(value: Any) -> bytes:
@@ -151,17 +144,50 @@ def _written_id(value: Any) -> bytes:
             return b"u" + bytes.fromhex(value)
     except ValueError:
         pass
-    return b"?" + repr((type(value).__name__, value)).encode("utf-8", "surrogateescape")
+    return _foreign(value)
+
+
+def _written_at(value: Any) -> bytes:
+    if isinstance(value, datetime):
+        return b"t" + stamp(value)
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+        return b"t" + value.to_bytes(8, "big", signed=True)
+    return _foreign(value)
+
+
+def _written_flag(value: Any) -> bytes:
+    return (b"f1" if value else b"f0") if isinstance(value, int) and value in (0, 1) else _foreign(value)
+
+
+def _written_whole(value: Any) -> bytes:
+    return b"i%d" % value if isinstance(value, int) and not isinstance(value, bool) else _foreign(value)
+
+
+def _written_real(value: Any) -> bytes:
+    if isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53):
+        return b"d" + struct.pack(">d", float(value))
+    return _foreign(value)
+
+
+_WRITERS: dict[str, Callable[[Any], bytes]] = {
+    "bytes": _written_bytes,
+    "text": _written_text,
+    "id": _written_id,
+    "at": _written_at,
+    "flag": _written_flag,
+    "whole": _written_whole,
+    "real": _written_real,
+}
 
 
 def _length(part: bytes) -> bytes:
     return len(part).to_bytes(4, "big")
 
 
-_PLANS: dict[tuple[str, str], tuple[bytes, tuple[tuple[str, str], ...]]] = {}
+_PLANS: dict[tuple[str, str], tuple[bytes, tuple[tuple[str, Callable[[Any], bytes]], ...]]] = {}
 for _cover in COVERS.values():
     for _set in ("once", "late"):
-        _named = tuple((name, KINDS[_cover.name][name]) for name in getattr(_cover, _set))
+        _named = tuple((name, _WRITERS[KINDS[_cover.name][name]]) for name in getattr(_cover, _set))
         _said = " ".join(["ansim row 1", _cover.name, _set, *(name for name, _ in _named)]).encode()
         _PLANS[_cover.name, _set] = (_said, _named)
 
@@ -172,8 +198,9 @@ def hashed(name: str, columns: str, row: Mapping[str, Any]) -> bytes:
     if not named:
         return b""
     parts = [said]
-    for column, kind in named:
-        value = written(kind, row[column])
+    for column, write in named:
+        given = row[column]
+        value = b"-" if given is None else write(given)
         parts += (_length(value), value)
     return hashlib.sha256(b"".join(parts)).digest()
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
+from sqlalchemy.sql.elements import TextClause
 
 from service.store.proof import COVERS, KINDS, TABLES
 
@@ -35,6 +36,7 @@ class Copy:
 
     def __init__(self, conn: Connection, is_sqlite: bool) -> None:
         self._conn, self._is_sqlite = conn, is_sqlite
+        self._statements: dict[str, TextClause] = {}
 
     def rows(self, name: str, where: str = "", order: str = "", **given: Any) -> list[Raw]:
         """Rows of one table, values as the driver gives them."""
@@ -47,7 +49,11 @@ class Copy:
         query += f" ORDER BY {order}" if order else ""
         values = {key: self._given(value) for key, value in given.items()}
         try:
-            found = self._conn.execution_options(stream_results=not given).execute(text(query), values)
+            # Made once: reading and comparing a statement costs more than running it.
+            if query not in self._statements:
+                self._statements[query] = text(query)
+            statement = self._statements[query]
+            found = self._conn.execution_options(stream_results=not given).execute(statement, values)
             for row in found:
                 yield dict(zip(columns, row, strict=True))
         except (SQLAlchemyError, UnicodeError) as error:

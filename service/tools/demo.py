@@ -56,6 +56,7 @@ def run(_given: argparse.Namespace, settings: Settings) -> int:
         _set_telephones(carrier_url, settings.public_url)
         parts.append(stage.start(environ, "serve"))
         parts.append(stage.start(environ, "jobs"))
+        parts.append(stage.start(environ, "watchdog"))
         stage.wait_until_ready(settings.public_url, parts, stop)
         if stop.is_set():
             return 0
@@ -93,8 +94,9 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 def _set_telephones(carrier_url: str, public_url: str) -> None:
-    voice = {"voice_url": f"{public_url}/v1/telephony/twilio/incoming"}
-    requests.put(f"{carrier_url}/_network", json=voice, timeout=5).raise_for_status()
+    root = f"{public_url}/v1/telephony/twilio"
+    doors = {"voice_url": f"{root}/incoming", "text_url": f"{root}/text"}
+    requests.put(f"{carrier_url}/_network", json=doors, timeout=5).raise_for_status()
     for number, (label, plan) in demo_people.phone_plans().items():
         response = requests.put(f"{carrier_url}/_phones/{number}", json=plan | {"label": label}, timeout=5)
         response.raise_for_status()

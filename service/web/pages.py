@@ -98,7 +98,7 @@ def _shielded(response: Response) -> Response:
 
 def _translator() -> Translator:
     viewer = g.get("viewer")
-    chosen = viewer.language if viewer else request.values.get("lang")
+    chosen = g.get("language") or (viewer.language if viewer else request.values.get("lang"))
     language = preferred(request.headers.get("Accept-Language"), chosen)
     return Translator(language, strict=current_app.testing or current_app.debug)
 

@@ -22,7 +22,7 @@ from service.sealing import SealingError
 from service.store import people as people_store
 from service.store import readings as store
 from service.store.database import Tx
-from service.workflows import memory, people, readings
+from service.workflows import memory, people, readings, virtual_bands
 from service.workflows.house import House, warn, where
 from service.workflows.readings import Accepted, micros
 
@@ -79,7 +79,8 @@ def _prepare(
 ) -> Arrival:
     batch = parsed.batch
     plain = (
-        bool(batch.seqs())
+        device.model != virtual_bands.MODEL
+        and bool(batch.seqs())
         and not any(event.kind in ACTED_ON for event in batch.events)
         and not parsed.conflicting_events
         and clock_condition(parsed.clock_skew_s, now) is None

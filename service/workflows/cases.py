@@ -15,11 +15,11 @@ from dispatch import escalation
 from dispatch.alarm import AlarmCondition, AlarmKind, Priority
 from dispatch.incident import Decision, Incident, LogEntry, NotificationKind, Step, open_incident
 from service.sealing import SealingError
-from service.store import audit
+from service.store import audit, drills
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import people, verdicts
+from service.workflows import holding, people, verdicts
 from service.workflows.house import DESK, House, log, new_id, warn
 
 ASKING = [NotificationKind.ASK.value]
@@ -101,12 +101,13 @@ def settle(house: House, tx: Tx, case: Case, decision: Decision, now: datetime) 
             version=1,
             **values,
         )
+        drills.yield_to_incident(tx, patient_id, now)
     elif not store.save_incident(tx, patient_id, incident.id, version, **values):
         raise RuntimeError(f"incident {incident.id} changed under its patient's lock")
     if decision.cancel_pages or decision.cancel_asks:
         kinds = list(store.PAGING) if decision.cancel_pages else ASKING
         store.cancel_pending(tx, patient_id, incident.id, kinds, now)
-    _enqueue(house, tx, case, decision.steps, now)
+    enqueue(house, tx, case.patient, case.incident.id, decision.steps, now)
     write_log(house, tx, case.patient.patient_id, incident.id, decision.log, now)
     if decision.retire_number_of is not None:
         retire_number(house, tx, decision.retire_number_of, now)
@@ -133,11 +134,13 @@ def _columns(house: House, incident: Incident, version: int, now: datetime) -> d
         "owner_id": incident.owner_id,
         "next_step_at": incident.next_step_at,
         "closed_at": None if incident.open else now,
+        "proof_due_at": None if incident.open else now,
         "sealed": house.seal(incident.patient_id, "incident", f"{incident.id}:{version}", incident),
     }
 
 
-def _enqueue(house: House, tx: Tx, case: Case, steps: list[Step], now: datetime) -> None:
+def enqueue(house: House, tx: Tx, patient: Row[Any], incident_id: UUID, steps: list[Step], now: datetime) -> None:
+    """Put messages into the outbox: of a case, or of a drill under the drill's id."""
     rows = []
     for step in steps:
         notification_id = new_id()
@@ -149,10 +152,10 @@ def _enqueue(house: House, tx: Tx, case: Case, steps: list[Step], now: datetime)
         )
         rows.append(
             {
-                "patient_id": case.patient.patient_id,
+                "patient_id": patient.patient_id,
                 "id": notification_id,
-                "organisation_id": case.patient.organisation_id,
-                "incident_id": case.incident.id,
+                "organisation_id": patient.organisation_id,
+                "incident_id": incident_id,
                 "step": step.step,
                 "target": step.target.value,
                 "target_id": step.person_id or DESK,
@@ -161,7 +164,7 @@ def _enqueue(house: House, tx: Tx, case: Case, steps: list[Step], now: datetime)
                 "kind": step.kind.value,
                 "message": str(step.message),
                 "sealed": house.seal(
-                    case.patient.patient_id, "notification", str(notification_id), message
+                    patient.patient_id, "notification", str(notification_id), message
                 ),
                 "created_at": now,
                 "due_at": now,
@@ -218,11 +221,15 @@ def _end_event_conditions(tx: Tx, patient_id: UUID, incident_id: UUID, now: date
 def raise_conditions(
     house: House, tx: Tx, patient: Row[Any], conditions: list[AlarmCondition], now: datetime
 ) -> Incident | None:
-    """Record what a detector found. Medium and high ones open an incident or join the open one."""
+    """Record what a detector found. Medium and high ones open an incident or join the open one, unless snoozed."""
     if not conditions:
         return None
-    known = {row.code: row.priority for row in store.open_conditions(tx, [patient.patient_id])}
-    paging = [c for c in conditions if c.priority is not Priority.LOW]
+    standing = store.open_conditions(tx, [patient.patient_id])
+    held = holding.held_back(tx, patient.patient_id, standing, conditions, now)
+    paging = [c for c in conditions if c.priority is not Priority.LOW and c.code not in held]
+    along = holding.brought_along(house, tx, patient, paging, now)
+    conditions, paging = [*conditions, *along], [*paging, *along]
+    known = {row.code: row.priority for row in standing if row.code not in {one.code for one in along}}
     case, incident = None, None
     if paging:
         case, broken = open_case_of(house, tx, patient)
@@ -243,7 +250,7 @@ def raise_conditions(
         if told and condition.code not in escalation.EVENTS:
             continue  # it stands already, no lower than this
         store.end_conditions(tx, patient.patient_id, [condition.code], now)
-        _record(house, tx, patient, condition, incident)
+        _record(house, tx, patient, condition, incident, held.get(condition.code))
         known[condition.code] = condition.priority
         log("alarm_condition", patient=patient.patient_id, code=condition.code, priority=condition.priority)
     if not paging:
@@ -266,10 +273,15 @@ def open_case_of(house: House, tx: Tx, patient: Row[Any]) -> tuple[Case | None, 
 
 
 def _record(
-    house: House, tx: Tx, patient: Row[Any], condition: AlarmCondition, incident: Incident | None
+    house: House,
+    tx: Tx,
+    patient: Row[Any],
+    condition: AlarmCondition,
+    incident: Incident | None,
+    held_until: datetime | None,
 ) -> None:
     condition_id = new_id()
-    paging = condition.priority is not Priority.LOW
+    paging = condition.priority is not Priority.LOW and held_until is None
     store.add_condition(
         tx,
         patient_id=patient.patient_id,
@@ -283,6 +295,7 @@ def _record(
         started_at=condition.started_at,
         detected_at=condition.detected_at,
         ended_at=None,
+        held_until=held_until,
         sealed=house.seal(patient.patient_id, "alarm_condition", str(condition_id), condition),
     )
 

@@ -15,19 +15,19 @@ from devices.reading import COLUMNS, INDEX
 from dispatch import messages
 from dispatch.alarm import AlarmCondition, AlarmKind
 from dispatch.codes import HUMAN_CLOSE_REASONS
-from dispatch.incident import Channel, Incident, Reason, Target, allowed_actions, progress_states
+from dispatch.incident import Channel, Incident, Target, allowed_actions, progress_states
 from service.detection.limits import HEART_RATE_LOW_BPM, HEART_RATE_MEDIUM_BPM, SPO2_LOW_PCT
 from service.sealing import SealingError
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import cases, health, outages, people, records, signs
+from service.workflows import carriers, cases, health, outages, people, records, signs
+from service.workflows.coming import going_face, top_reasons
 from service.workflows.house import DESK, House, warn
 from service.workflows.words import WORDS, relation_text, say, unit_text
 
 CHARTED = ["heart_rate_bpm", "spo2_pct", "respiratory_rate_bpm"]
 LAST_MINUTES = timedelta(minutes=30)
-REASONS_MOST = 3
 
 
 def board(house: House, organisation_id: UUID, viewer_id: UUID, language: str) -> dict[str, Any]:
@@ -51,6 +51,7 @@ def board(house: House, organisation_id: UUID, viewer_id: UUID, language: str) -
         "rows": shown,
         "technical": technical,
         "calls_go_out": health.calls_go_out(house),
+        **carriers.notices(house, organisation_id, now),
         "counts": {"open": len(shown), "unclaimed": unclaimed},
         "cursor": cursor,
         "now": now,
@@ -109,6 +110,7 @@ def case_row(
         "next_step_text": None,
         "next_step_at": row.next_step_at,
         "last_rung": None,
+        "going": None,
     }
     try:
         case = cases.open_case(house, row)
@@ -120,6 +122,7 @@ def case_row(
     names = records.names_of(house, tx, ids | ({case.owner_id} if case.owner_id else set()), language)
     face["reasons"] = [messages.reason_text(r.condition, language, r.ended_at or now) for r in top_reasons(case)]
     face["deadline_at"] = case.deadline_at
+    face["going"] = going_face(case)
     face["next_step_text"] = _next_step(case, names, language)
     if case.owner_role is not None:
         name = names[case.owner_id] if case.owner_id else say("desk", language)
@@ -127,13 +130,6 @@ def case_row(
     calls = rung(outbox, names, row.patient_id, language)
     face["last_rung"] = calls[-1] if calls else None
     return face
-
-
-def top_reasons(case: Incident) -> list[Reason]:
-    """The three that matter most; a lower NEWS2 band says nothing beside a higher one."""
-    codes = {r.condition.code for r in case.reasons}
-    shown = [r for r in case.reasons if r.condition.code != "news2_medium" or "news2_high" not in codes]
-    return sorted(shown, key=lambda r: (r.ended_at is not None, -r.condition.priority.rank))[:REASONS_MOST]
 
 
 def patient_face(
@@ -202,13 +198,17 @@ def rung(
 
 def _result(n: Row[Any], language: str) -> str:
     """How a call ended, in words; a key is told by what it meant to whom it was asked."""
+    known = f"{n.target}.{n.outcome}"
+    if known in WORDS:
+        return say(known, language)
+    if (n.outcome or "").startswith("going_"):
+        return say("contact.going", language, minutes=str(n.outcome).removeprefix("going_"))
     if (n.outcome or "").startswith("pressed_"):
-        key = f"{n.target}.{n.outcome}"
-        fallback = "patient.pressed_2" if n.target == Target.PATIENT else "contact.no_key"
-        return say(key if key in WORDS else fallback, language)
+        return say("patient.pressed_2" if n.target == Target.PATIENT else "contact.no_key", language)
     if n.outcome == "no_key":
         return say(f"{'patient' if n.target == Target.PATIENT else 'contact'}.no_key", language)
-    return messages.outcome_text(n.outcome or n.call_status or "waiting", language)
+    told = n.outcome or n.call_status
+    return messages.outcome_text(told, language) if told else say("waiting", language)
 
 
 def incident(
@@ -245,6 +245,7 @@ def incident(
         except SealingError:
             return face
         face["contacts"] = _contacts(house, tx, case, outbox, language)
+        face["can_connect"] = case.open and bool(face["patient"]["phones"] and house.settings.fallback_number)
         if any(r.condition.code == "area_silent" for r in case.reasons):
             face["call_list"] = _call_list(house, tx, row.patient_id, language, now)
         face["times"] = case.times
@@ -280,6 +281,7 @@ def _contacts(
 ) -> list[dict[str, Any]]:
     members = {m.person_id: m for m in people_store.caregivers(tx, case.patient_id)}
     profiles = people.profiles(house, tx, [c.person_id for c in case.policy.contacts])
+    broken = {p.person_id for p in people_store.phones_of(tx, list(profiles)) if p.broken_at and not p.retired_at}
     found = []
     for contact in case.policy.contacts:
         calls = [
@@ -300,6 +302,7 @@ def _contacts(
                 "result_text": _result(last, language) if last else None,
                 "at": last.sent_at or last.created_at if last else None,
                 "going": case.acknowledged and case.owner_id == contact.person_id,
+                "broken": contact.person_id in broken,
             }
         )
     return found

@@ -10,6 +10,7 @@ from sqlalchemy import Row
 
 from dispatch import messages
 from dispatch.alarm import AlarmKind, Priority
+from dispatch.incident import State
 from service.detection import standing
 from service.detection.budget import GivenUp
 from service.sealing import SealingError
@@ -17,7 +18,19 @@ from service.store import audit
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import cases, faces, memory, people, readings, records, signs
+from service.workflows import (
+    caregiving,
+    cases,
+    faces,
+    gaps,
+    memory,
+    people,
+    reachability,
+    readings,
+    records,
+    signs,
+    snoozes,
+)
 from service.workflows.house import DESK, House
 from service.workflows.words import say
 
@@ -26,22 +39,26 @@ LINES_KEPT = timedelta(days=30)
 LINES_MOST = 10
 
 
-def my_patients(house: House, patient_ids: list[UUID], language: str) -> dict[str, Any]:
+def my_patients(
+    house: House, patient_ids: list[UUID], language: str, viewer_id: UUID | None = None
+) -> dict[str, Any]:
     now = house.clock()
     with house.database.read() as tx:
-        cards = [_card(house, tx, patient_id, language, now) for patient_id in patient_ids]
+        cards = [_card(house, tx, patient_id, language, now, viewer_id) for patient_id in patient_ids]
     rank = {"help": 0, "check": 1, "unknown": 2, "well": 3}
     return {"patients": sorted(cards, key=lambda c: rank[c["word"]]), "now": now}
 
 
-def patient(house: House, patient_id: UUID, language: str) -> dict[str, Any]:
+def patient(house: House, patient_id: UUID, language: str, viewer_id: UUID | None = None) -> dict[str, Any]:
     """One person's page: the card, the last hours, what happened before, who looked."""
     now = house.clock()
     with house.database.read() as tx:
-        face = _card(house, tx, patient_id, language, now)
+        face = _card(house, tx, patient_id, language, now, viewer_id)
         face["now"] = now
         face["series"] = faces.series(house, tx, patient_id, LAST_HOURS, language, now)
         face["standing"] = _standing(house, tx, patient_id, language, now)
+        face |= {"gap": gaps.ahead(tx, patient_id, now), "quiet": snoozes.face(house, tx, patient_id, language)}
+        face["reach"] = _reach(house, tx, patient_id, language)
         past = _history(house, tx, patient_id, language) + _lines_over(house, tx, patient_id, language, now)
         face["history"] = sorted(past, key=lambda one: one["opened_at"], reverse=True)
         looks = audit.accesses(tx, patient_id, most=20)
@@ -53,7 +70,9 @@ def patient(house: House, patient_id: UUID, language: str) -> dict[str, Any]:
     return face
 
 
-def _card(house: House, tx: Tx, patient_id: UUID, language: str, now: datetime) -> dict[str, Any]:
+def _card(
+    house: House, tx: Tx, patient_id: UUID, language: str, now: datetime, viewer_id: UUID | None
+) -> dict[str, Any]:
     seen = signs.look(house, tx, patient_id, now)
     patient_row = people_store.patient(tx, patient_id)
     profile = people.profiles(house, tx, [patient_id]).get(patient_id)
@@ -81,24 +100,30 @@ def _card(house: House, tx: Tx, patient_id: UUID, language: str, now: datetime) 
             if c.kind is AlarmKind.PHYSIOLOGICAL and c.priority is Priority.LOW
         ],
         "away_until": who["away_until"],
-        "incident": _incident_strip(house, tx, seen.incident_row, language, now),
+        "snoozes": snoozes.standing(house, tx, patient_id, language),
+        "incident": _incident_strip(house, tx, seen.incident_row, language, now, viewer_id),
     }
 
 
-def _incident_strip(house: House, tx: Tx, row: Row[Any] | None, language: str, now: datetime) -> dict[str, Any] | None:
+def _incident_strip(
+    house: House, tx: Tx, row: Row[Any] | None, language: str, now: datetime, viewer_id: UUID | None
+) -> dict[str, Any] | None:
     """For the family: what is happening, who was rung, who is going."""
     if row is None:
         return None
     outbox = list(store.notifications_of(tx, [row.id]))
     face = faces.case_row(house, tx, row, outbox, DESK, language, now)
     names = records.names_of(house, tx, {n.target_id for n in outbox}, language)
-    going = None
+    going, standing, there = None, "", False
+    try:
+        case = cases.open_case(house, row)
+        since = case.times.get("acknowledged_at", row.opened_at)
+        standing = caregiving.standing(case, viewer_id) if viewer_id else ""
+        there = case.state in {State.AT_PATIENT, State.TRANSPORTING}
+    except SealingError:
+        since = row.opened_at
     if face["acknowledged"] and face["owner"]:
-        try:
-            since = cases.open_case(house, row).times.get("acknowledged_at", row.opened_at)
-        except SealingError:
-            since = row.opened_at
-        going = {"name": face["owner"]["name"], "since": since}
+        going = {"name": face["owner"]["name"], "since": since, **(face["going"] or {})}
     return {
         "id": row.id,
         "state_text": face["state_text"],
@@ -106,8 +131,16 @@ def _incident_strip(house: House, tx: Tx, row: Row[Any] | None, language: str, n
         "reasons": face["reasons"],
         "rung": faces.rung(outbox, names, row.patient_id, language),
         "going": going,
+        "standing": standing,
+        "there": there,
+        "etas": caregiving.ETA_CHOICES_MIN,
         "next_step_text": face["next_step_text"],
     }
+
+
+def _reach(house: House, tx: Tx, patient_id: UUID, language: str) -> reachability.ReachRecord | None:
+    patient = people_store.patient(tx, patient_id)
+    return None if patient is None else reachability.within(house, tx, patient, language)
 
 
 def _history(house: House, tx: Tx, patient_id: UUID, language: str) -> list[dict[str, Any]]:
@@ -122,6 +155,7 @@ def _history(house: House, tx: Tx, patient_id: UUID, language: str) -> list[dict
         reason = case.reasons[0].condition if case.reasons else None
         found.append(
             {
+                "incident_id": row.id,
                 "opened_at": row.opened_at,
                 "reason": messages.reason_text(reason, language, row.closed_at) if reason else "",
                 "outcome_text": messages.close_reason_text(case.close_reason, language)
@@ -139,7 +173,9 @@ def _lines_over(house: House, tx: Tx, patient_id: UUID, language: str, now: date
     found = []
     for row in rows:
         over = row.ended_at is not None and now - row.ended_at < LINES_KEPT
-        if row.priority != Priority.LOW or not over or (row.code, row.ended_at) in risen:
+        held = row.held_until is not None and row.incident_id is None
+        line = row.priority == Priority.LOW and (row.code, row.ended_at) not in risen
+        if not over or not (line or held):
             continue
         lasted = (row.ended_at - row.started_at).total_seconds()
         found.append(

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from uuid_utils.compat import uuid7
 
-from dispatch.notifier import Notifier
+from dispatch.notifier import Mailer, Notifier, PartnerDesk, Pusher
 from service.config import Settings
 from service.sealing import KeyRing
 from service.store.database import Committer, Database
@@ -29,6 +29,9 @@ class House:
     keys: KeyRing
     notifier: Notifier
     clock: Callable[[], datetime]
+    mailer: Mailer | None = None
+    pusher: Pusher | None = None
+    partner: PartnerDesk | None = None
     committer: Committer = field(init=False)
     extras: dict[str, Any] = field(default_factory=dict)
     """Per-process helpers that doors keep here, such as the hub of open streams."""

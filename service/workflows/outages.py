@@ -81,6 +81,10 @@ def note_beat(tx: Tx, now: datetime) -> None:
     """The jobs live; after a time without them silence is judged only once devices could come back."""
     last = people_store.site(tx, "jobs_beat")
     before = people_store.site(tx, LISTENING)
+    if before is not None and before.at > now:
+        # Written while our clock was ahead: when that hour comes, nobody will have been deaf in it.
+        people_store.set_site(tx, LISTENING, "", now - GRACE_EVERY)
+        before = None
     if last is not None and now - last.at > DEAF_AFTER and (before is None or not now - before.at < GRACE_EVERY):
         people_store.set_site(tx, LISTENING, "", now)
         log("listening_again", away_s=round((now - last.at).total_seconds()))

@@ -16,14 +16,14 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Row
 
-from dispatch.incident import Contact, Policy
+from dispatch.incident import Contact, Policy, Window
 from service.detection import PersonSettings, Wearer
 from service.sealing import SealingError
 from service.store import people as store
 from service.store.database import Tx
+from service.workflows import policies
 from service.workflows.house import House, log, new_id, warn
 
-POLICY_VERSION = "default-1"
 LONGEST_PASSWORD = 1024
 LONGEST_AWAY = timedelta(days=60)
 """Policy: whoever is away longer is asked again. Nothing that quietens has no end."""
@@ -38,6 +38,12 @@ class Profile(msgspec.Struct, kw_only=True):
     name: str
     phones: list[str] = []
     """E.164, the first is rung."""
+    emails: list[str] = []
+    """The first is written to."""
+    quiet: list[Window] = []
+    """Hours of every day, local time, in which only an urgent case rings this person."""
+    away_until: datetime | None = None
+    """Until then they are rung after everybody else."""
 
 
 class Care(msgspec.Struct, kw_only=True):
@@ -258,13 +264,18 @@ def open_care(house: House, row: Row[Any]) -> Care:
     return house.unseal(row.patient_id, "patient", record, row.sealed, Care)
 
 
+def utc_offset_s(house: House, now: datetime) -> int:
+    """Local time less UTC, as it is at this moment."""
+    offset = now.astimezone(ZoneInfo(house.settings.time_zone)).utcoffset() or timedelta()
+    return int(offset.total_seconds())
+
+
 def wearer(house: House, care: Care, now: datetime, worn_at: str = "") -> Wearer:
     """What detection needs to know of a person beside their limits."""
-    offset = now.astimezone(ZoneInfo(house.settings.time_zone)).utcoffset() or timedelta()
     return Wearer(
         age_years=float(now.year - care.birth_year) if care.birth_year else float("nan"),
         sex={"female": 0.0, "male": 1.0}.get(care.sex or "", float("nan")),
-        utc_offset_s=int(offset.total_seconds()),
+        utc_offset_s=utc_offset_s(house, now),
         worn_at=worn_at,
     )
 
@@ -281,15 +292,31 @@ def profiles(house: House, tx: Tx, person_ids: Iterable[UUID]) -> dict[UUID, Pro
 
 
 def number_of(house: House, tx: Tx, person_id: UUID) -> tuple[str, str] | None:
-    """The first number of a person that nobody said is wrong, with their language."""
+    """The first number of a person that nobody said is wrong, with their language; one that works before others."""
     row = store.person(tx, person_id)
     if row is None:
         return None
-    retired = {index for _, index in store.retired_phones(tx, [person_id])}
+    known = {bytes(one.phone_index): one for one in store.phones_of(tx, [person_id])}
+    right, working = [], []
     for phone in open_profile(house, row).phones:
-        if house.keys.blind_index("phone", phone) not in retired:
-            return phone, row.language
-    return None
+        one = known.get(house.keys.blind_index("phone", phone))
+        if one is None or one.retired_at is None:
+            right.append(phone)
+            working += [phone] if one is None or one.broken_at is None else []
+    phones = working or right
+    return (phones[0], row.language) if phones else None
+
+
+def email_of(house: House, tx: Tx, person_id: UUID) -> tuple[str, str] | None:
+    """The address that a person is written to, with their language."""
+    row = store.person(tx, person_id)
+    emails = open_profile(house, row).emails if row is not None else []
+    return (emails[0], row.language) if row is not None and emails else None
+
+
+def language_of(tx: Tx, person_id: UUID) -> str:
+    row = store.person(tx, person_id)
+    return row.language if row is not None else "ko"
 
 
 def policy_for(house: House, tx: Tx, patient: Row[Any]) -> tuple[Policy, list[tuple[str, UUID]]]:
@@ -305,29 +332,41 @@ def policy_for(house: House, tx: Tx, patient: Row[Any]) -> tuple[Policy, list[tu
         warn("record_unreadable", table="patient", record=patient.patient_id, why=type(error).__name__)
         care = Care(dementia=True)
         broken.append(("patient", patient.patient_id))
-    members = store.caregivers(tx, patient.patient_id)
-    languages = {row.id: row.language for row in store.people(tx, [m.person_id for m in members])}
-    contacts = tuple(
-        Contact(person_id=m.person_id, language=languages.get(m.person_id, "ko"))
-        for m in members
-        if _readable_number(house, tx, m.person_id, broken) is not None
-    )
+    now = house.clock()
+    members = [member.person_id for member in store.caregivers(tx, patient.patient_id)]
+    rows = {row.id: row for row in store.people(tx, members)}
+    found = [_contact(house, tx, rows[person_id], now, broken) for person_id in members if person_id in rows]
     own = _readable_number(house, tx, patient.patient_id, broken)
-    policy = Policy(
-        version=POLICY_VERSION,
-        contacts=contacts,
+    document, version = policies.document_for(house, tx, patient, broken)
+    policy = document.policy(
+        version=version,
+        contacts=tuple(contact for contact in found if contact is not None and contact.channels),
         can_be_asked=care.voice_works and own is not None,
         may_cancel=not care.dementia,
         duress_digit=care.duress_digit,
         language=own[1] if own else "ko",
+        utc_offset_s=utc_offset_s(house, now),
     )
     return policy, broken
+
+
+def _contact(
+    house: House, tx: Tx, person: Row[Any], now: datetime, broken: list[tuple[str, UUID]]
+) -> Contact | None:
+    """One contact with how they can be reached; a broken record must not cost the others their call."""
+    try:
+        profile, number = open_profile(house, person), number_of(house, tx, person.id)
+    except SealingError as error:
+        warn("record_unreadable", table="person", record=person.id, why=type(error).__name__)
+        broken.append(("person", person.id))
+        return None
+    return policies.contact(house, tx, person, profile, number[0] if number else None, now)
 
 
 def _readable_number(
     house: House, tx: Tx, person_id: UUID, broken: list[tuple[str, UUID]]
 ) -> tuple[str, str] | None:
-    """As ``number_of``; one contact's broken record must not cost the others their call."""
+    """As ``number_of``; the person's own broken record must not cost them the call to their contacts."""
     try:
         return number_of(house, tx, person_id)
     except SealingError as error:

@@ -24,7 +24,7 @@ from service.store import people as people_store
 from service.store import readings as store
 from service.store.database import Tx
 from service.store.tables import EPOCH, MICROSECOND
-from service.workflows import cases, memory, people
+from service.workflows import cases, memory, people, virtual_bands
 from service.workflows.house import House, log, new_id, warn, where
 
 SETTLED_INTERVAL_S = 60
@@ -86,6 +86,8 @@ def accept(
     before = _replay(house, tx, device, parsed.upload_id, digest, nonce)
     if before is not None:
         return Accepted(before, replayed=True)
+    if virtual_bands.is_one(tx, device):
+        return _drilled(house, tx, device, patient, parsed, digest, nonce, now)
     fresh, book, contradicting, unread = _deduplicate(house, tx, device, parsed)
     if fresh.seqs():
         store.add_uploads(tx, [upload_row(house, device, parsed, fresh, now)])
@@ -102,6 +104,16 @@ def accept(
     _heard(house, tx, device, patient, events, now)
     question = _question(_checking_incident(house, tx, device.patient_id))
     stored = answer_to(parsed, book, question, now)
+    store.add_receipts(tx, [receipt_row(house, device, parsed, stored, digest, nonce, now)])
+    return Accepted(stored, replayed=False)
+
+
+def _drilled(
+    house: House, tx: Tx, device: Row[Any], patient: Row[Any], parsed: Parsed, digest: bytes, nonce: str, now: datetime
+) -> Accepted:
+    """The band that nobody wears: nothing of it is a reading or an incident, its SOS is a drill's."""
+    virtual_bands.pressed(house, tx, patient, event_conditions(Batch(events=parsed.batch.events), now), now)
+    stored = answer_to(parsed, parsed.verdicts, None, now)
     store.add_receipts(tx, [receipt_row(house, device, parsed, stored, digest, nonce, now)])
     return Accepted(stored, replayed=False)
 

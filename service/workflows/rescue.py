@@ -13,7 +13,7 @@ from service.detection import event_conditions
 from service.store import people as people_store
 from service.store import readings as store
 from service.store.database import Tx
-from service.workflows import cases, readings
+from service.workflows import cases, readings, virtual_bands
 from service.workflows.house import House, warn
 
 SOS_IN_BODY = re.compile(rb'"event"\s*:\s*\[?\s*"\s*sos\s*"', re.IGNORECASE)
@@ -31,6 +31,8 @@ def rescue_sos(house: House, device: Row[Any], body: bytes, digest: bytes) -> No
         current = people_store.device(tx, device.patient_id, device.id)
         if patient is None or current is None or current.revoked_at is not None:
             return False
+        if virtual_bands.is_one(tx, current):
+            return False  # nobody pressed it
         if store.receipt(tx, device.id, rescued) is not None:
             return False
         sealed = house.keys.seal(device.patient_id, "receipt", f"{device.id}:{rescued}", b"")

@@ -16,7 +16,7 @@ from service.sealing import SealingError
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store import readings as readings_store
-from service.store.database import Tx
+from service.store.database import UNAVAILABLE, Tx
 from service.workflows import cases, causes, memory, outages, people
 from service.workflows.house import House, log, warn, where
 
@@ -43,6 +43,8 @@ def audit(house: House) -> int:
     with house.database.read() as tx:
         rows = store.all_open_incidents(tx)
     for row in rows:
+        if row.next_step_at is not None and row.next_step_at <= now:
+            continue  # it is due: `run_due` takes it, and nothing is amiss
         try:
             case = cases.open_case(house, row)
         except SealingError:
@@ -64,6 +66,9 @@ def _amiss(case: Incident, now: datetime) -> bool:
 def _step(house: House, patient_id: UUID, incident_id: UUID) -> None:
     try:
         cases.change(house, patient_id, incident_id, lambda incident: escalation.next_steps(incident, house.clock()))
+    except UNAVAILABLE as error:
+        # Not this case's fault: it is still due, and the next tick takes it.
+        warn("step_waits", incident=incident_id, why=type(error).__name__)
     except SealingError as error:
         _put_desk_on_it(house, patient_id, incident_id, type(error).__name__)
     except Exception as error:  # noqa: BLE001 - one broken case must not stop the others' steps
@@ -94,6 +99,13 @@ def check_silence(house: House) -> int:
         due = now + timedelta(seconds=device.silent_after_s)
         with house.database.write() as tx:
             people_store.device_heard(tx, device.patient_id, device.id, now, due)
+    with house.database.read() as tx:
+        far = people_store.silences_too_far_off(tx, now, max(SILENCE_AGAIN, outages.GRACE))
+    for device in far:
+        # Written while our clock was ahead: nobody's silence waits for that hour to come.
+        with house.database.write() as tx:
+            due = now + timedelta(seconds=device.silent_after_s)
+            people_store.judge_silence_at(tx, device.patient_id, device.id, due)
     outage = outages.watch(house, now, begin=deaf is None)
     with house.database.read() as tx:
         silent = people_store.silent_devices(tx, now)

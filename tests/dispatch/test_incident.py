@@ -126,7 +126,9 @@ def test_an_incident_that_was_sealed_by_an_earlier_version_still_opens():
         "": ("going", "coming", "handovers"),
         "ask": ("overlap_at", "wants_help", "duress"),
         "ladder": ("called", "doubted"),
-        "policy": ("overlap_s", "unvoiced_s", "eta_grace_s", "coming_s", "coming_again_s", "handover_s", "utc_offset_s"),
+        "policy": (
+            *("overlap_s", "unvoiced_s", "eta_grace_s", "coming_s", "coming_again_s", "handover_s", "utc_offset_s"),
+        ),
     }
     for part, names in added.items():
         for name in names:

@@ -351,7 +351,8 @@ def test_a_pause_kept_from_earlier_tells_its_own_seconds_not_its_age():
 
 def test_who_goes_and_when_is_written_in_minutes():
     params: dict[str, Param] = {"role": "caregiver", "eta_min": 20}
-    assert messages.text_for(Message.GOING, "ko", params).endswith("다른 보호자가 지금 가고 있습니다. 약 20분 뒤 도착합니다.")
+    said = messages.text_for(Message.GOING, "ko", params)
+    assert said.endswith("다른 보호자가 지금 가고 있습니다. 약 20분 뒤 도착합니다.")
     assert messages.text_for(Message.GOING, "en", params).endswith("there in about 20 min.")
     for known in ({}, {"role": "desk", "eta_min": 20}, {"role": "caregiver"}, {"role": "caregiver", "eta_min": None}):
         for language in messages.LANGUAGES:

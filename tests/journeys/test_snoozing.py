@@ -256,7 +256,8 @@ def test_the_form_on_the_page_snoozes_and_ends(family: Family) -> None:
     url = f"{family.stage.url}/patients/{family.home.id}"
     page = family.page.get(f"/patients/{family.home.id}").text
     assert 'name="hours" value="8"' in page
-    said = family.page.session.post(f"{url}/snooze", data={"csrf": csrf, "code": "tachycardia", "hours": "4"}, timeout=20)
+    form = {"csrf": csrf, "code": "tachycardia", "hours": "4"}
+    said = family.page.session.post(f"{url}/snooze", data=form, timeout=20)
     assert said.status_code == 200
     assert "알림을" in said.text
     wrong = family.page.session.post(f"{url}/snooze", data={"csrf": csrf, "code": "sos", "hours": "4"}, timeout=20)

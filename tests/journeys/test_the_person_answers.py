@@ -199,7 +199,8 @@ def test_late_help_reopens_what_was_cancelled(stage: Stage) -> None:
 def test_a_sign_that_outlasts_its_closed_case_is_a_case_again(stage: Stage) -> None:
     home, daughter = fallen(stage)
     dispatcher = stage.staff("이서연", "dispatcher")
-    home.phone.answers("2")
+    help_, who_comes = ({"behaviour": "answer", "digits": [digit], "delay_s": 3.0} for digit in "21")
+    home.phone.behaves(help_, who_comes, help_, who_comes)
     stage.advance(300)
     home.band.measures(spo2_pct=82)
     stage.finish_calls()

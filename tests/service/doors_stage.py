@@ -21,7 +21,7 @@ from twilio.request_validator import RequestValidator
 from werkzeug.test import TestResponse
 
 from devices import signatures
-from dispatch.notifier import CallRequest, TextRequest
+from dispatch.notifier import CallRequest, Receipt, TextRequest
 from dispatch.twilio_notifier import TwilioNotifier
 from service.app import build_app, build_house
 from service.config import Settings
@@ -43,7 +43,9 @@ PROBLEM_CODES = {  # every code that a device or a machine may meet; new ones ar
     "action_unknown", "action_invalid", "language_unknown", "cursor_invalid", "state_unknown", "time_invalid",
     "vital_unknown", "span_invalid", "field_invalid", "not_allowed_now", "streams_full", "signature_refused",
     "callback_unreadable", "record_unreadable", "not_a_patient", "name_invalid", "district_code_invalid",
+    "already_taken", "push_not_set_up", "endpoint_invalid", "email_invalid",
     "phone_invalid", "body_invalid", "login_invalid", "limits_invalid", "login_taken", "conflict",
+    "policy_invalid", "policy_changed", "scope_invalid", "patient_id_invalid",
 }  # fmt: skip
 
 
@@ -55,13 +57,13 @@ class NotingCarrier(TwilioNotifier):
         self.calls: list[CallRequest] = []
         self.texts: list[TextRequest] = []
 
-    def place_call(self, request: CallRequest) -> str:
+    def place_call(self, request: CallRequest) -> Receipt:
         self.calls.append(request)
-        return f"CA{len(self.calls):032d}"
+        return Receipt(provider=self.name, id=f"CA{len(self.calls):032d}")
 
-    def send_text(self, request: TextRequest) -> str:
+    def send_text(self, request: TextRequest) -> Receipt:
         self.texts.append(request)
-        return f"SM{len(self.texts):032d}"
+        return Receipt(provider=self.name, id=f"SM{len(self.texts):032d}")
 
 
 @dataclass

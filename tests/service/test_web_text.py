@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from dispatch.dry_run import CASES
 from service.web import display, help, pages, shield
 from service.web.text import LANGUAGES, MissingText, Translator, preferred, words
+from service.workflows.policies import Scope
 
 WEB = Path(pages.__file__).parent
 NOW = datetime(2026, 11, 22, 12, 4, 33, tzinfo=UTC)
@@ -25,6 +27,13 @@ CLOSED_SETS = {
     "month.": tuple(str(n) for n in range(1, 13)),
     "refused.": pages.REFUSALS,
     "error.": ("denied", "missing", "broken", "denied.what", "missing.what", "broken.what"),
+    "policies.scope.": tuple(Scope),
+    "policies.case.": tuple(CASES),
+    "policies.figure.": (
+        "time_to_human_p50_s",
+        "needless_rings_per_home_year",
+        "false_dispatches_per_1000_home_days",
+    ),
     "js.ago.": ("second", "seconds", "minute", "minutes", "hour", "hours", "day", "days", "now", "never"),
 }
 

@@ -51,7 +51,9 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id')
     )
     with op.batch_alter_table('policy_document', schema=None) as batch_op:
-        batch_op.create_index('ix_policy_document_scope', ['organisation_id', 'scope', 'district_code', 'patient_id'], unique=False)
+        batch_op.create_index(
+            'ix_policy_document_scope', ['organisation_id', 'scope', 'district_code', 'patient_id'], unique=False
+        )
 
     op.create_table('proof',
     sa.Column('patient_id', sa.Uuid(), nullable=False),

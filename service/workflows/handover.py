@@ -1,0 +1,304 @@
+"""Handing a case over to an emergency service: one complete record, offered by a human, answered or read out."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from dispatch import eido, escalation, messages
+from dispatch.codes import Log
+from dispatch.handover_script import script
+from dispatch.incident import Handover, IllegalMove, Incident, allowed_actions
+from service.sealing import SealingError
+from service.store import incidents as store
+from service.store import people as people_store
+from service.workflows import cases, faces, records, signs
+from service.workflows.coming import top_reasons
+from service.workflows.house import House, log
+from service.workflows.incidents import Refused
+
+SAME_LOOK = timedelta(minutes=5)
+LONGEST_TO = 100
+LONGEST_REASON = 300
+LONGEST_REFERENCE = 100
+ANSWERS_SHOWN = 6
+ASKED_AND_ANSWERED = frozenset(
+    {
+        Log.ASKED,
+        Log.PICKED_UP,
+        Log.ASK_CALL_ENDED,
+        Log.ANSWERED_FINE,
+        Log.ANSWERED_HELP,
+        Log.ANSWERED_DURESS,
+        Log.FINE_NOT_BELIEVED,
+        Log.LATE_FINE,
+        Log.LATE_HELP,
+        Log.RETURNED_CALL,
+        Log.BRIDGED,
+    }
+)
+"""Lines of the log that tell what the person was asked and said."""
+SPOKE = frozenset({Log.ANSWERED_FINE, Log.ANSWERED_HELP, Log.ANSWERED_DURESS, Log.LATE_HELP, Log.BRIDGED})
+"""Lines after which somebody is known to have been awake."""
+
+WORDS: dict[str, tuple[str, str]] = {
+    "unknown.address": ("주소", "the address"),
+    "unknown.access": ("들어가는 방법", "how to get in"),
+    "unknown.age": ("나이", "the age"),
+    "unknown.awake": ("의식이 있는지", "whether they are conscious"),
+    "unknown.room": ("집 안 어디에 있는지", "where in the home they are"),
+    "unknown.home": ("지금 집에 있는지", "whether they are at home now"),
+    "unknown.vitals": ("지금의 생체신호", "their vital signs now"),
+    "unknown.pressure": ("혈압", "the blood pressure"),
+    "unknown.history": ("앓는 병과 먹는 약", "illnesses and medicines"),
+    "number.centre": ("관제센터", "our control centre"),
+    "number.person": ("본인", "the person"),
+    "number.helper": ("가고 있는 사람", "who is going there"),
+    "centre": ("안심 관제센터", "Ansim control centre"),
+}
+
+
+def _say(key: str, language: str) -> str:
+    return WORDS[key][0 if language == "ko" else 1]
+
+
+def record(house: House, incident_id: UUID, viewer_id: UUID, language: str, *, open_case: bool) -> eido.Record:
+    """Everything a call-taker needs; vitals only while the case is open. LookupError when there is no such case."""
+    now = house.clock()
+    face = faces.incident(house, incident_id, viewer_id, language, with_vitals=open_case)
+    with house.database.read() as tx:
+        row = store.incident(tx, incident_id)
+        if row is None:
+            raise LookupError(f"no incident {incident_id}")
+        try:
+            case = cases.open_case(house, row)
+        except SealingError:
+            case = None
+        seen = signs.look(house, tx, row.patient_id, now) if open_case else None
+        lines = records.log_records(house, tx, row, language)
+        care = faces._care(house, people_store.patient(tx, row.patient_id))
+        by = records.names_of(house, tx, [viewer_id], language)[viewer_id]
+    patient = face["patient"]
+    measured = tuple(
+        eido.Measured(
+            name=shown["name"], value=v.value, unit=shown["unit"], at=v.at, age_s=v.age_s, doubtful=v.doubtful,
+            stale=v.stale,
+        )
+        for v, shown in (zip(seen.vitals, faces.vital_faces(seen, language), strict=True) if seen else ())
+    )  # fmt: skip
+    helpers = tuple(_helper(one, case) for one in face["contacts"])
+    subject = eido.Subject(
+        name=patient["name"],
+        age=patient["age"],
+        sex=care.sex,
+        language=language,
+        phones=tuple(patient.get("phones") or ()),
+        flags=tuple(patient.get("flags") or ()),
+    )
+    place = eido.Place(address=care.address, access_note=care.access_note, district=care.district)
+    answers = tuple(eido.Entry(at=line.at, text=line.text) for line in lines if _of_the_person(line))
+    spoke = any(line.what in SPOKE for line in lines)
+    away = bool(care.away_until and care.away_until > now)
+    return eido.Record(
+        incident_id=incident_id,
+        made_at=now,
+        opened_at=row.opened_at,
+        state=row.state,
+        state_text=face["state_text"],
+        priority=row.priority,
+        simulated=bool(row.is_simulated),
+        language=language,
+        centre=_say("centre", language),
+        element=urlsplit(house.settings.public_url).hostname or "ansim",
+        subject=subject,
+        place=place,
+        findings=_findings(case, language, now),
+        vitals=measured,
+        times=dict(case.times) if case else {},
+        answers=answers[-ANSWERS_SHOWN:],
+        helpers=helpers,
+        callbacks=_callbacks(house, subject, helpers, language),
+        unknown=_unknown(place, subject, measured, spoke=spoke, away=away, language=language),
+        reference=case.external_reference if case else None,
+        by=by,
+    )
+
+
+def _of_the_person(line: records.LogRecord) -> bool:
+    """Whether a line tells what the person was asked or said; others pick up calls too."""
+    return line.what in ASKED_AND_ANSWERED and (line.what != Log.PICKED_UP or line.who == "patient")
+
+
+def _findings(case: Incident | None, language: str, now: datetime) -> tuple[eido.Finding, ...]:
+    """The signs that matter most, the most urgent first."""
+    if case is None:
+        return ()
+    return tuple(
+        eido.Finding(
+            code=reason.condition.code,
+            text=messages.reason_text(reason.condition, language, reason.ended_at or now),
+            spoken=messages.reason_text(reason.condition, language, reason.ended_at or now, spoken=True),
+            priority=reason.condition.priority.value,
+            started_at=reason.condition.started_at,
+            ended=reason.ended_at is not None,
+        )
+        for reason in top_reasons(case)
+    )
+
+
+def _helper(contact: dict[str, Any], case: Incident | None) -> eido.Helper:
+    going = case.going if case and contact["going"] else None
+    return eido.Helper(
+        name=contact["name"],
+        relation=contact["relation"],
+        phone=contact["phone"],
+        result=contact["result_text"] or "",
+        going=contact["going"],
+        eta_at=going.eta_at if going else None,
+        arrived=going is not None and going.arrived_at is not None,
+    )
+
+
+def _callbacks(
+    house: House, subject: eido.Subject, helpers: tuple[eido.Helper, ...], language: str
+) -> tuple[eido.Number, ...]:
+    """Our desk first: somebody there knows the case. Then who is going, then the person."""
+    found = [(_say("number.centre", language), house.settings.fallback_number)]
+    found += [(_say("number.helper", language), one.phone) for one in helpers if one.going and one.phone]
+    found += [(_say("number.person", language), one) for one in subject.phones[:1]]
+    return tuple(eido.Number(label=label, phone=number) for label, number in found if number)
+
+
+def _unknown(
+    place: eido.Place,
+    subject: eido.Subject,
+    vitals: tuple[eido.Measured, ...],
+    *,
+    spoke: bool,
+    away: bool,
+    language: str,
+) -> tuple[str, ...]:
+    """What a call-taker might take for known, and is not."""
+    fresh = [one for one in vitals if not one.stale and not one.doubtful]
+    pressed = {messages.vital_text(code, language) for code in ("systolic_mmhg", "diastolic_mmhg")}
+    missing = {
+        "unknown.address": not place.address,
+        "unknown.access": not place.access_note,
+        "unknown.age": subject.age is None,
+        "unknown.awake": not spoke,
+        "unknown.room": True,
+        "unknown.home": away,
+        "unknown.vitals": not fresh,
+        "unknown.pressure": bool(fresh) and not any(one.name in pressed for one in fresh),
+        "unknown.history": True,
+    }
+    return tuple(_say(key, language) for key, is_missing in missing.items() if is_missing)
+
+
+# --- the page ---------------------------------------------------------------------------------------
+
+
+def face(house: House, incident_id: UUID, viewer_id: UUID, language: str, *, open_case: bool) -> dict[str, Any]:
+    """The record, the script and where the offer stands."""
+    found = record(house, incident_id, viewer_id, language, open_case=open_case)
+    with house.database.read() as tx:
+        row = store.incident(tx, incident_id)
+        try:
+            case = cases.open_case(house, row) if row is not None else None
+        except SealingError:
+            case = None
+        offers = case.handovers if case else []
+        names = records.names_of(house, tx, {offer.by for offer in offers}, language)
+    actions = [action.value for action in allowed_actions(case)] if case else []
+    return {
+        "now": found.made_at,
+        "id": incident_id,
+        "record": found,
+        "script": script(found, language),
+        "offers": [_offer(offer, names[offer.by]) for offer in offers],
+        "standing": _standing(offers, case),
+        "actions": actions,
+        "open": open_case,
+        "partner": bool(house.settings.handover_url),
+        "answer_s": case.policy.handover_s if case else 60,
+    }
+
+
+def _offer(offer: Handover, by: str) -> dict[str, Any]:
+    return {
+        "to": offer.to,
+        "by": by,
+        "offered_at": offer.offered_at,
+        "due_at": offer.due_at,
+        "answer": offer.answer.value if offer.answer else None,
+        "reason": offer.reason,
+        "reference": offer.reference,
+    }
+
+
+def _standing(offers: list[Handover], case: Incident | None) -> str:
+    """``none``, ``waiting``, ``accepted``, ``rejected``, ``unanswered``; ``called`` once a human has called 119."""
+    if case is not None and case.unit_called:
+        return "called"
+    if not offers:
+        return "none"
+    last = offers[-1]
+    return last.answer.value if last.answer else "waiting"
+
+
+# --- offering and answering -----------------------------------------------------------------------
+
+
+def offer(house: House, person_id: UUID, incident_id: UUID, to: str) -> Incident:
+    """A named human offers the record; nothing about a unit follows from it."""
+    to = _text(to, "to", LONGEST_TO)
+    after = _change(house, incident_id, lambda case: escalation.hand_over(case, person_id, to, house.clock()))
+    log("handover_offered", incident=incident_id, by=person_id)
+    return after
+
+
+def answered(
+    house: House, person_id: UUID, incident_id: UUID, accepted: bool, reason: str = "", reference: str = ""
+) -> Incident:
+    """The other desk took it or sent it back; a rejection says why."""
+    reason = _text(reason, "reason", LONGEST_REASON, empty=accepted)
+    reference = _text(reference, "reference", LONGEST_REFERENCE, empty=True)
+    after = _change(
+        house,
+        incident_id,
+        lambda case: escalation.handover_answered(case, person_id, accepted, reason, reference, house.clock()),
+    )
+    log("handover_answered", incident=incident_id, by=person_id, accepted=accepted)
+    return after
+
+
+def _change(house: House, incident_id: UUID, rule: Any) -> Incident:
+    with house.database.read() as tx:
+        row = store.incident(tx, incident_id)
+    if row is None:
+        raise LookupError(f"no incident {incident_id}")
+    try:
+        after = cases.change(house, row.patient_id, incident_id, rule)
+    except IllegalMove as error:
+        raise Refused(str(error)) from error
+    except SealingError as error:
+        cases.report_unreadable(house, row.patient_id, "incident", incident_id)
+        raise Refused(
+            "this case's record cannot be opened; the desk has a new case for this person", code="record_unreadable"
+        ) from error
+    if after is None:
+        raise LookupError(f"no incident {incident_id}")
+    return after
+
+
+def _text(text: str, name: str, most: int, *, empty: bool = False) -> str:
+    text = "".join(letter for letter in text.strip() if letter.isprintable())
+    if len(text) > most or not (text or empty):
+        least = 0 if empty else 1
+        raise Refused(
+            f"{name} must have {least} to {most} characters, had {len(text)}", code="field_invalid", field=name
+        )
+    return text
+

@@ -1,0 +1,244 @@
+"""The record for 119: EIDO's names where NENA publishes them, and a script that can be read aloud."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dispatch.eido import (
+    DRAFT,
+    Entry,
+    Finding,
+    Helper,
+    Measured,
+    Number,
+    Place,
+    Record,
+    Subject,
+    eido,
+)
+from dispatch.handover_script import amount, english, native, phone, script, sino, spelled
+
+NOW = datetime(2026, 11, 22, 12, 4, 33, tzinfo=UTC)
+REQUIRED: dict[str, tuple[str, ...]] = {
+    "agencyComponent": ("agencyRoleDescriptionRegistryText", "agencyType"),
+    "agentComponent": ("agentRoleRegistryText", "agencyReference"),
+    "incidentComponent": ("incidentTypeCommonRegistryText",),
+    "callComponent": ("callStateRegistryText", "standardPrimaryCallType", "direction", "callStartTimestamp"),
+    "notesComponent": ("notesActionComments",),
+    "locationComponent": ("locationTypeDescriptionRegistryText",),
+    "personComponent": ("personIncidentRoleRegistryText",),
+    "callbackComponent": (),
+    "dispatchComponent": (),
+    "alarmsSensorsComponent": (),
+    "additionalDataComponent": (),
+}
+"""What NENA's openapi.yaml (version 1.0.0 of github.com/NENA911/EIDO-JSON) requires of each component."""
+PROLOGUE = ("$id", "lastUpdateTimeStamp", "updatedByAgencyReference")
+
+
+def record(**changes: Any) -> Record:
+    fields: dict[str, Any] = {
+        "incident_id": UUID("01933b5e-7000-7000-8000-000000000001"),
+        "made_at": NOW,
+        "opened_at": NOW - timedelta(minutes=3),
+        "state": "confirmed",
+        "state_text": "확인됨",
+        "priority": "high",
+        "simulated": False,
+        "language": "ko",
+        "centre": "안심 관제센터",
+        "element": "ansim.example",
+        "subject": Subject(name="김순자", age=82, sex="female", phones=("+821055500131",), flags=("귀가 어두움",)),
+        "place": Place(address="부산 해운대구 우동 12-3 행복빌라 302호", access_note="현관 비밀번호 1234"),
+        "findings": (
+            Finding(
+                code="heart_rate_high", text="맥박이 높음 142", spoken="맥박이 142회입니다. 4분째입니다",
+                priority="high", started_at=NOW - timedelta(minutes=4),
+            ),
+        ),
+        "vitals": (Measured(name="맥박", value=142, unit="회/분", at=NOW, age_s=20),),
+        "times": {"unit_notified_at": NOW, "received_at": NOW - timedelta(minutes=3)},
+        "answers": (Entry(at=NOW, text="전화를 받지 않음"),),
+        "helpers": (
+            Helper(name="김민지", relation="딸", phone="+821055500132", going=True, eta_at=NOW + timedelta(minutes=10)),
+            Helper(name="김도윤", result="통화 중"),
+        ),
+        "callbacks": (Number(label="관제센터", phone="+82515550199"),),
+        "unknown": ("의식이 있는지",),
+        "reference": "119-42",
+        "by": "이서연",
+    }  # fmt: skip
+    return Record(**fields | changes)
+
+
+def components(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for name, value in document.items():
+        if name.endswith("Component"):
+            found += [(name, one) for one in (value if isinstance(value, list) else [value])]
+    return found
+
+
+def refs(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        here = [value["$ref"]] if set(value) == {"$ref"} else []
+        return here + [ref for one in value.values() for ref in refs(one)]
+    return [ref for one in value for ref in refs(one)] if isinstance(value, list) else []
+
+
+def assert_shaped(document: dict[str, Any]) -> None:
+    assert document["eidoVersion"] == "1.0"
+    assert document["issuingElementIdentification"]
+    assert document["agencyComponent"]
+    for name in PROLOGUE:
+        assert name in document
+    ids = [one["$id"] for _, one in components(document)]
+    assert len(ids) == len(set(ids))
+    for name, one in components(document):
+        for field in (*PROLOGUE, *REQUIRED[name]):
+            assert field in one, (name, field)
+        datetime.fromisoformat(one["lastUpdateTimeStamp"])
+        assert None not in one.values()
+    assert set(refs(document)) <= set(ids), "every reference leads somewhere in the document"
+
+
+def test_every_component_has_what_the_published_schema_requires_and_every_reference_leads_somewhere() -> None:
+    document = eido(record())
+    assert_shaped(document)
+    assert set(document) >= set(REQUIRED)
+    json.dumps(document)
+
+
+def test_the_record_is_labelled_a_draft_and_claims_no_dispatch() -> None:
+    text = json.dumps(eido(record(times={}, reference=None)), ensure_ascii=False)
+    assert DRAFT in text
+    assert "dispatchComponent" not in text, "nobody was called yet"
+    told = json.dumps(eido(record()), ensure_ascii=False)
+    assert "A dispatcher called 119 at 2026-11-22T12:04:33.000Z, reference 119-42." in told
+
+
+def test_what_is_not_known_is_said_and_not_left_out() -> None:
+    notes = [one["notesActionComments"] for one in eido(record())["notesComponent"]]
+    assert "NOT KNOWN: 의식이 있는지" in notes
+    bare = eido(record(place=Place(), vitals=(), findings=(), answers=(), helpers=(), callbacks=(), unknown=()))
+    assert_shaped(bare)
+    assert "locationComponent" not in bare
+
+
+def test_times_carry_their_nemsis_names() -> None:
+    [more] = eido(record())["additionalDataComponent"]
+    times = json.loads(more["additionalDataByValue"])["times"]
+    assert times == {"received_at": "2026-11-22T12:01:33.000Z", "eTimes.03": "2026-11-22T12:04:33.000Z"}
+
+
+def test_an_address_cannot_break_out_of_its_xml_nor_a_note_out_of_its_html() -> None:
+    nasty = '</LOC><script>"&'
+    document = eido(record(place=Place(address=nasty, access_note="<b>&")))
+    [place] = document["locationComponent"]
+    tree = ElementTree.fromstring(place["locationByValue"])
+    assert [one.text for one in tree.iter() if one.tag.endswith("LOC")] == [nasty]
+    assert "&lt;b&gt;&amp;" in [one["notesActionComments"] for one in document["notesComponent"]]
+
+
+words = st.text(max_size=30)
+
+
+@given(words, words, words, st.lists(words, max_size=3), st.integers(0, 120) | st.none(), st.sampled_from(["ko", "en"]))
+def test_any_record_has_its_shape_and_a_script(
+    name: str, address: str, note: str, unknown: list[str], age: int | None, language: str
+) -> None:
+    made = record(
+        subject=Subject(name=name, age=age), place=Place(address=address, access_note=note), unknown=tuple(unknown)
+    )
+    assert_shaped(msgspec.json.decode(msgspec.json.encode(eido(made))))
+    assert all(script(made, language))
+
+
+# --- the script -----------------------------------------------------------------------------------
+
+
+def test_the_script_says_where_before_what_before_who_before_how_before_whom_to_ring() -> None:
+    lines = "\n".join(script(record(), "ko"))
+    order = ["우동", "비밀번호", "맥박이 백사십이 회", "팔십이 세 여성", "귀가 어두움", "맥박 분당", "딸 김민지"]
+    at = [lines.index(word) for word in [*order, "의식이", "공오일"]]
+    assert at == sorted(at), lines
+    assert "행복빌라 삼백이 호" in lines
+    assert "비밀번호 일이삼사" in lines, "a door's code is said digit by digit"
+    assert "십 분쯤 뒤" in lines
+
+
+def test_the_english_script_says_the_same_in_the_same_order() -> None:
+    finding = Finding(
+        code="x", text="High rate", spoken="Heart rate 142", priority="high", started_at=NOW - timedelta(minutes=4)
+    )
+    lines = "\n".join(script(record(findings=(finding,), language="en"), "en"))
+    order = ["The address", "three zero two", "To get in", "one hundred and forty-two", "female, eighty-two"]
+    at = [lines.index(word) for word in [*order, "on the way", "do not know", "zero five one"]]
+    assert at == sorted(at), lines
+
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_no_digit_is_left_to_be_misread(language: str) -> None:
+    lines = script(record(), language)
+    assert [line for line in lines if re.search(r"\d", line.replace("119", ""))] == []
+
+
+def test_old_and_doubted_values_are_not_read_out() -> None:
+    old = Measured(name="맥박", value=40, unit="회/분", at=NOW, age_s=4000, stale=True)
+    doubted = Measured(name="산소포화도", value=70, unit="%", at=NOW, age_s=4, doubtful=True)
+    lines = "\n".join(script(record(vitals=(old, doubted)), "ko"))
+    assert "믿을 만한 측정값이 없습니다" in lines
+    assert "칠십" not in lines
+
+
+def test_a_simulated_case_says_first_that_119_must_not_be_rung() -> None:
+    assert script(record(simulated=True), "ko")[0] == "모의 상황입니다. 119에 전화하지 마십시오."
+    assert "Do not ring 119" in script(record(simulated=True), "en")[0]
+    assert "SIMULATED: this person does not exist." in json.dumps(eido(record(simulated=True)))
+
+
+def test_who_is_there_already_is_not_said_to_be_on_the_way() -> None:
+    there = Helper(name="김민지", relation="딸", going=True, eta_at=NOW + timedelta(minutes=5), arrived=True)
+    late = Helper(name="김민지", relation="딸", going=True, eta_at=NOW - timedelta(minutes=5))
+    assert "딸 김민지 님이 곁에 있습니다." in script(record(helpers=(there,)), "ko")
+    assert "딸 김민지 님이 맡았습니다." in script(record(helpers=(late,)), "ko")
+
+
+@pytest.mark.parametrize(
+    ("number", "korean", "words"),
+    [
+        (0, "영", "zero"),
+        (10, "십", "ten"),
+        (21, "이십일", "twenty-one"),
+        (100, "백", "one hundred"),
+        (142, "백사십이", "one hundred and forty-two"),
+        (1004, "천사", "one thousand four"),
+        (10000, "만", "ten thousand"),
+        (23456, "이만삼천사백오십육", "twenty-three thousand four hundred and fifty-six"),
+    ],
+)
+def test_numbers_are_said_as_people_say_them(number: int, korean: str, words: str) -> None:
+    assert (sino(number), english(number)) == (korean, words)
+
+
+def test_counted_things_and_fractions_are_read_as_in_korean() -> None:
+    assert [native(n) for n in (1, 3, 20, 21, 82)] == ["한", "세", "스무", "스물한", "여든두"]
+    assert spelled("3시간 2분, 1번 넘어짐", "ko") == "세 시간 이 분, 한 번 넘어짐"
+    assert (amount("36.6", "ko"), amount("36.6", "en")) == ("삼십육 점 육", "thirty-six point six")
+    assert spelled("우동 12-3번지 302호", "ko", address=True) == "우동 십이 다시 삼 번지 삼백이 호"
+
+
+def test_telephone_numbers_are_said_digit_by_digit_as_they_are_dialled_here() -> None:
+    assert phone("+821055500131", "ko") == "공일공, 오오오공, 공일삼일"
+    assert phone("+82215771000", "en") == "zero two, one five seven seven, one zero zero zero"
+    assert phone("+4420794600", "ko") == "사사이공칠구사육공공"
