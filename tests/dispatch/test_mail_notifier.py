@@ -116,7 +116,7 @@ def url(box) -> Iterator[str]:
 
 
 def mailer(url: str, **more: object) -> SmtpMailer:
-    return SmtpMailer(url, SENDER, lambda: NOW, **{"timeout_s": 2.0, **more})  # type: ignore[arg-type]
+    return SmtpMailer(url, SENDER, lambda: NOW, **{"timeout_s": 6.0, **more})  # type: ignore[arg-type]
 
 
 def mail(to: str = DAUGHTER, reference: str = "0199-n1", subject: str = "안심: 확인이 필요해요") -> MailRequest:
