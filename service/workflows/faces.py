@@ -178,9 +178,9 @@ def _next_step(case: Incident, names: dict[UUID, str], language: str) -> str | N
 
 
 def rung(
-    outbox: Iterable[Row[Any]], names: dict[UUID, str], patient_id: UUID, language: str
+    outbox: Iterable[Row[Any]], names: dict[UUID, str], patient_id: UUID, language: str, *, discreet: bool = False
 ) -> list[dict[str, Any]]:
-    """Every call that went out, with how it ended."""
+    """Every call that went out, with how it ended; ``discreet`` where whoever stands beside the person may read it."""
     found = []
     for n in outbox:
         if n.channel != Channel.VOICE or n.status in {store.CANCELLED, store.PENDING}:
@@ -192,7 +192,9 @@ def rung(
             if n.target_id == patient_id
             else names[n.target_id]
         )
-        found.append({"who": who, "result_text": _result(n, language), "at": n.sent_at or n.created_at})
+        a_key = n.target == Target.PATIENT and (n.outcome or "").startswith("pressed_") and n.outcome != "pressed_2"
+        told = say("patient.answered", language) if discreet and a_key else _result(n, language)
+        found.append({"who": who, "result_text": told, "at": n.sent_at or n.created_at})
     return found
 
 

@@ -129,7 +129,7 @@ def _incident_strip(
         "state_text": face["state_text"],
         "opened_at": row.opened_at,
         "reasons": face["reasons"],
-        "rung": faces.rung(outbox, names, row.patient_id, language),
+        "rung": faces.rung(outbox, names, row.patient_id, language, discreet=True),
         "going": going,
         "standing": standing,
         "there": there,

@@ -55,6 +55,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "desk": ("관제센터", "control centre"),
     "patient": ("본인", "the person"),
     "waiting": ("거는 중", "being rung"),
+    # A duress key must look like "fine", on a page too that somebody in the room may be reading.
+    "patient.answered": ("전화를 받음", "picked up"),
     "patient.pressed_1": ("괜찮다고 답함", "said fine"),
     "patient.pressed_2": ("도움을 요청함", "asked for help"),
     "patient.no_key": ("받았으나 답이 없음", "picked up, no answer"),

@@ -7,6 +7,7 @@ from journey_people import Home, Person
 from journey_stage import Stage
 
 from dispatch import messages
+from service.workflows import family
 
 
 def fallen(stage: Stage, *, measures: bool = True, **care: object) -> tuple[Home, Person]:
@@ -126,6 +127,16 @@ def test_duress_digit_sounds_like_fine_and_rings_for_help(stage: Stage) -> None:
     assert [line["text"] for line in home.phone.calls[0].said][-len(fine) :] == list(fine)
     assert stage.case(home).ask.answer == "duress"
     assert stage.case(home).owner_id == daughter.id
+
+
+@pytest.mark.parametrize("digit", ["1", "7"])
+def test_the_familys_page_does_not_tell_a_duress_key_from_fine(stage: Stage, digit: str) -> None:
+    home, _ = fallen(stage, duress_digit="7", dementia=True)
+    home.phone.answers(digit)
+    home.band.presses("fall")
+    stage.finish_calls()
+    strip = family.patient(stage.house, home.id, "ko")["incident"]["rung"]
+    assert next(line["result_text"] for line in strip if line["who"] == "본인") == "전화를 받음"
 
 
 @pytest.mark.parametrize("digits", [("2",), ("8",), ("", "")])
