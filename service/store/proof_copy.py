@@ -83,6 +83,9 @@ def open_copy(where: str) -> Iterator[Copy]:
     path = Path(where if is_file else where.partition(":///")[2]) if is_file or where.startswith("sqlite") else None
     if path is not None and not path.is_file():
         raise CopyUnreadable(f"--database must be an existing SQLite file or an address, was {where!r}")
+    if path is None and not where.startswith("postgresql"):
+        scheme = where.partition("://")[0][:20]
+        raise CopyUnreadable(f"--database must be a SQLite file or a postgresql:// address, was one of {scheme!r}")
     last: Exception | None = None
     # A copy on a read-only disk has no place for the file that readers share: then it cannot change either.
     for url in [_url(path, more) for more in ("mode=ro", "mode=ro&immutable=1")] if path else [_psycopg(where)]:

@@ -93,7 +93,10 @@ def _look(house: House, tx: Tx, patient_id: UUID) -> None:
     if (values["gap_from"], values["gap_until"]) != (before or (None, None)):
         tx.emit("condition", organisation_id=patient.organisation_id, patient_id=patient_id, at=now)
         log("gap_found" if gap else "gap_over", patient=patient_id)
-    if gap is not None:
+    # Numbers that are not proven yet are the operator's to see to; the family is told of hours that it can fill.
+    proven = [msgspec.structs.replace(contact, verified=True) for contact in policy.contacts]
+    theirs = coverage.gaps(proven, now, utc_offset_s=policy.utc_offset_s)
+    if gap is not None and any(one.priority is Priority.MEDIUM for one in theirs):
         shown = msgspec.structs.replace(gap, from_at=values["gap_from"])
         _warn_family(house, tx, patient, policy.contacts, shown, policy.utc_offset_s, now)
 

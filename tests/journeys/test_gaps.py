@@ -139,6 +139,7 @@ def test_numbers_that_nobody_proved_are_a_gap_without_an_end(stage: Stage) -> No
     stage.settle()
     (line,) = gaps.listed(stage.house, stage.organisation_id, "en")
     assert (line.patient_id, line.until_at) == (home.id, None)
+    assert stranger.phone.texts == [], "a new contact is not told that nobody can be reached"
 
 
 def test_a_text_about_tomorrow_wakes_nobody(family: Family) -> None:

@@ -343,6 +343,7 @@ def test_the_command_needs_no_key_and_writes_nothing(
     [
         (["--database", "no-such-file.db"], 3),
         (["--database", "postgresql://nobody@127.0.0.1:1/none"], 3),
+        (["--database", "mysql://nobody@127.0.0.1:1/none"], 3),
         (["--proof", "no-such-file.json"], 3),
         (["--public-key", "no-such-key.pem"], 2),
         (["--public-key", "12ab"], 2),
