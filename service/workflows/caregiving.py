@@ -9,12 +9,9 @@ from uuid import UUID
 from dispatch import escalation
 from dispatch.codes import Role
 from dispatch.escalation_answers import DECLINE_DIGIT, TAKE_DIGIT
-from dispatch.incident import SETTLING, Decision, IllegalMove, Incident
-from service.sealing import SealingError
-from service.store import incidents as store
-from service.workflows import cases
+from dispatch.incident import SETTLING, Decision, Incident
 from service.workflows.house import House, log
-from service.workflows.incidents import Refused
+from service.workflows.incidents import Refused, changed
 
 ACTIONS = ("acknowledge", "decline", "going", "arrived", "safe")
 LONGEST_ETA_MIN = 120
@@ -86,10 +83,6 @@ def act(
 
     Raises LookupError when there is no such case, Refused when it cannot be done (now, or so).
     """
-    with house.database.read() as tx:
-        row = store.incident(tx, incident_id)
-    if row is None:
-        raise LookupError(f"no incident {incident_id}")
     try:
         decide = rule(person_id, action, fields, house.clock)
     except Unclear as error:
@@ -100,17 +93,7 @@ def act(
         theirs[0] = standing(incident, person_id) == "mine"
         return decide(incident)
 
-    try:
-        after = cases.change(house, row.patient_id, incident_id, noted)
-    except IllegalMove as error:
-        raise Refused(str(error)) from error
-    except SealingError as error:
-        cases.report_unreadable(house, row.patient_id, "incident", incident_id)
-        raise Refused(
-            "this case's record cannot be opened; the desk has a new case for this person", code="record_unreadable"
-        ) from error
-    if after is None:
-        raise LookupError(f"no incident {incident_id}")
+    after = changed(house, incident_id, noted)
     log("incident_action", incident=incident_id, action=action, by=person_id, state=after.state)
     code = refusal(theirs[0], after, person_id, action)
     if code is not None:

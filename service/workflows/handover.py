@@ -10,14 +10,14 @@ from uuid import UUID
 from dispatch import eido, escalation, messages
 from dispatch.codes import Log
 from dispatch.handover_script import script
-from dispatch.incident import Handover, IllegalMove, Incident, allowed_actions
+from dispatch.incident import Handover, Incident, allowed_actions
 from service.sealing import SealingError
 from service.store import incidents as store
 from service.store import people as people_store
 from service.workflows import cases, faces, records, signs
 from service.workflows.coming import top_reasons
 from service.workflows.house import House, log
-from service.workflows.incidents import Refused
+from service.workflows.incidents import Refused, changed
 
 SAME_LOOK = timedelta(minutes=5)
 LONGEST_TO = 100
@@ -254,7 +254,7 @@ def _standing(offers: list[Handover], case: Incident | None) -> str:
 def offer(house: House, person_id: UUID, incident_id: UUID, to: str) -> Incident:
     """A named human offers the record; nothing about a unit follows from it."""
     to = _text(to, "to", LONGEST_TO)
-    after = _change(house, incident_id, lambda case: escalation.hand_over(case, person_id, to, house.clock()))
+    after = changed(house, incident_id, lambda case: escalation.hand_over(case, person_id, to, house.clock()))
     log("handover_offered", incident=incident_id, by=person_id)
     return after
 
@@ -265,31 +265,12 @@ def answered(
     """The other desk took it or sent it back; a rejection says why."""
     reason = _text(reason, "reason", LONGEST_REASON, empty=accepted)
     reference = _text(reference, "reference", LONGEST_REFERENCE, empty=True)
-    after = _change(
+    after = changed(
         house,
         incident_id,
         lambda case: escalation.handover_answered(case, person_id, accepted, reason, reference, house.clock()),
     )
     log("handover_answered", incident=incident_id, by=person_id, accepted=accepted)
-    return after
-
-
-def _change(house: House, incident_id: UUID, rule: Any) -> Incident:
-    with house.database.read() as tx:
-        row = store.incident(tx, incident_id)
-    if row is None:
-        raise LookupError(f"no incident {incident_id}")
-    try:
-        after = cases.change(house, row.patient_id, incident_id, rule)
-    except IllegalMove as error:
-        raise Refused(str(error)) from error
-    except SealingError as error:
-        cases.report_unreadable(house, row.patient_id, "incident", incident_id)
-        raise Refused(
-            "this case's record cannot be opened; the desk has a new case for this person", code="record_unreadable"
-        ) from error
-    if after is None:
-        raise LookupError(f"no incident {incident_id}")
     return after
 
 

@@ -36,11 +36,22 @@ def act(
 
     Raises LookupError when there is no such case, Refused when it cannot be done (now, or so).
     """
+    after = changed(house, incident_id, _rule(house, person_id, role, action, fields))
+    if action == "acknowledge" and after.owner_id != person_id:
+        raise Refused("somebody else has taken it already", code="already_taken")
+    log("incident_action", incident=incident_id, action=action, by=person_id, state=after.state)
+    return after
+
+
+def changed(house: House, incident_id: UUID, rule: Callable[[Incident], Decision]) -> Incident:
+    """One case after a person's action on it, whoever acts and wherever.
+
+    Raises LookupError when there is no such case, Refused when the rule does not allow it or the record does not open.
+    """
     with house.database.read() as tx:
         row = store.incident(tx, incident_id)
     if row is None:
         raise LookupError(f"no incident {incident_id}")
-    rule = _rule(house, person_id, role, action, fields)
     try:
         after = cases.change(house, row.patient_id, incident_id, rule)
     except IllegalMove as error:
@@ -53,9 +64,6 @@ def act(
         ) from error
     if after is None:
         raise LookupError(f"no incident {incident_id}")
-    if action == "acknowledge" and after.owner_id != person_id:
-        raise Refused("somebody else has taken it already", code="already_taken")
-    log("incident_action", incident=incident_id, action=action, by=person_id, state=after.state)
     return after
 
 

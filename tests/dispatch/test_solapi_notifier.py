@@ -255,7 +255,7 @@ def test_after_a_timeout_what_was_taken_is_found_by_our_own_reference(server, so
     began, since = time.monotonic(), now()
     with pytest.raises(NotificationError) as caught:
         solapi.place_call(call())
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20, "it hung"
     assert (caught.value.permanent, caught.value.ambiguous) == (False, True)
     (rung,) = server.network.calls()
     assert solapi.find_call(MOTHER, since - timedelta(seconds=1), "n1") == Receipt(provider="solapi", id=rung.sid)
