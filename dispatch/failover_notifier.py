@@ -10,6 +10,7 @@ from dispatch.notifier import (
     CallRequest,
     CarrierEvent,
     Fault,
+    Found,
     NotificationError,
     Notifier,
     Prompt,
@@ -24,7 +25,7 @@ REST_S = 30.0
 LONGEST_REST_S = 300.0
 
 Take = Callable[[Notifier], Receipt]
-Find = Callable[[Notifier], Receipt | None]
+Find = Callable[[Notifier], Found]
 
 
 class Health:
@@ -58,16 +59,15 @@ class Health:
 class FailoverNotifier:
     """A Notifier made of several, in order of preference.
 
-    ``budget_s`` bounds one send with everything that it brings: a further carrier, or a search after an ambiguous
-    failure, is begun only when ``step_s``, the time-out of one request, still fits. What does not fit is raised as
-    ambiguous; by the next try the carrier that failed is resting and the next one is asked.
+    ``budget_s`` bounds one send: a further carrier is asked only when ``step_s``, the time-out of one request, still
+    fits. A failure after which the carrier may have acted ends the send at once: whoever keeps the outbox looks it up
+    first, and by then the carrier that failed is resting and the next one is asked.
     """
 
     def __init__(
         self,
         carriers: Sequence[Notifier],
         *,
-        clock: Callable[[], datetime],
         stopwatch: Callable[[], float],
         budget_s: float,
         step_s: float,
@@ -78,7 +78,6 @@ class FailoverNotifier:
             raise ValueError(f"budget_s must be at least step_s ({step_s:g}), was {budget_s:g}")
         self._carriers = tuple(carriers)
         self._health = Health(stopwatch)
-        self._clock = clock
         self._stopwatch = stopwatch
         self._budget_s = budget_s
         self._step_s = step_s
@@ -88,19 +87,13 @@ class FailoverNotifier:
     def place_call(self, request: CallRequest) -> Receipt:
         """Start a call by the first carrier that takes it."""
         return self._send(
-            "call",
-            self._in_turn(request.to, Reach.VOICE),
-            lambda carrier: carrier.place_call(request),
-            lambda carrier, since: carrier.find_call(request.to, since, request.reference),
+            "call", self._in_turn(request.to, Reach.VOICE), lambda carrier: carrier.place_call(request)
         )
 
     def send_text(self, request: TextRequest) -> Receipt:
         """Send a text by the first carrier that takes it."""
         return self._send(
-            "text",
-            self._in_turn(request.to, Reach.TEXT),
-            lambda carrier: carrier.send_text(request),
-            lambda carrier, since: carrier.find_text(request.to, since, request.reference),
+            "text", self._in_turn(request.to, Reach.TEXT), lambda carrier: carrier.send_text(request)
         )
 
     def announce(self, to: str, lines: tuple[str, ...], language: str, ring_s: int) -> Receipt:
@@ -109,16 +102,18 @@ class FailoverNotifier:
             "call",
             self._in_turn(to, Reach.VOICE),
             lambda carrier: carrier.announce(to, lines, language, ring_s),
-            None,
+            may_double=True,
         )
 
-    def find_call(self, to: str, since: datetime, reference: str) -> Receipt | None:
-        """The call that any carrier took; raises when none knows of it and one of them could not be asked."""
+    def find_call(self, to: str, since: datetime, reference: str) -> Found:
+        """The calls that any carrier took; raises when none knows of it and one of them could not be asked."""
         return self._find(self._in_turn(to, Reach.VOICE), lambda carrier: carrier.find_call(to, since, reference))
 
-    def find_text(self, to: str, since: datetime, reference: str) -> Receipt | None:
-        """As ``find_call``, for a text."""
-        return self._find(self._in_turn(to, Reach.TEXT), lambda carrier: carrier.find_text(to, since, reference))
+    def find_text(self, to: str, since: datetime, reference: str, body: str) -> Found:
+        """As ``find_call``, for a text of these words."""
+        return self._find(
+            self._in_turn(to, Reach.TEXT), lambda carrier: carrier.find_text(to, since, reference, body)
+        )
 
     def events(
         self, url: str, headers: Mapping[str, str], form: Mapping[str, str], body: bytes = b""
@@ -152,14 +147,14 @@ class FailoverNotifier:
         what: str,
         in_turn: list[Notifier],
         take: Take,
-        find: Callable[[Notifier, datetime], Receipt | None] | None,
+        *,
+        may_double: bool = False,
     ) -> Receipt:
-        began, since = self._stopwatch(), self._clock()
+        began = self._stopwatch()
         failures: list[NotificationError] = []
-        doubled = False
         for carrier in in_turn:
             if failures and not self._time_left(began):
-                raise _together(what, failures, ambiguous=doubled, untried=True)
+                raise _together(what, failures, untried=True)
             try:
                 receipt = take(carrier)
             except NotificationError as error:
@@ -167,22 +162,14 @@ class FailoverNotifier:
                 if error.permanent and error.fault is Fault.NUMBER:
                     raise
                 failures.append(error)
-                if not error.ambiguous or find is None:
-                    continue
-                if not self._time_left(began):
-                    raise _together(what, failures, ambiguous=True, untried=True) from None
-                try:
-                    found = find(carrier, since)
-                except NotificationError:
-                    doubled = True
-                    continue
-                if found is not None:
-                    return found
+                if error.ambiguous and not may_double:
+                    # Only who keeps the outbox can tell whose a call is that was taken after all.
+                    raise _together(what, failures, untried=carrier is not in_turn[-1]) from None
             else:
                 self._health.well(carrier.name)
                 names = tuple(error.provider for error in failures)
-                return Receipt(provider=receipt.provider, id=receipt.id, after=names, doubled=doubled)
-        raise _together(what, failures, ambiguous=doubled)
+                return Receipt(provider=receipt.provider, id=receipt.id, after=names)
+        raise _together(what, failures)
 
     def _time_left(self, began: float) -> bool:
         return self._stopwatch() - began + self._step_s <= self._budget_s
@@ -192,8 +179,9 @@ class FailoverNotifier:
         if error.fault in {Fault.CARRIER, Fault.ACCOUNT}:
             self._health.failed(carrier.name, error.retry_after_s)
 
-    def _find(self, in_turn: list[Notifier], find: Find) -> Receipt | None:
+    def _find(self, in_turn: list[Notifier], find: Find) -> Found:
         failures: list[NotificationError] = []
+        perhaps: tuple[Receipt, ...] = ()
         for carrier in in_turn:
             try:
                 found = find(carrier)
@@ -201,19 +189,19 @@ class FailoverNotifier:
                 error.provider = carrier.name
                 failures.append(error)
                 continue
-            if found is not None:
+            if found.sure and found.receipts:
                 return found
-        if failures:
-            raise _together("search", failures, ambiguous=True)
-        return None
+            perhaps += found.receipts
+        if failures and not perhaps:
+            raise _together("search", failures)
+        return Found(receipts=perhaps)
 
 
-def _together(
-    what: str, failures: list[NotificationError], *, ambiguous: bool, untried: bool = False
-) -> NotificationError:
+def _together(what: str, failures: list[NotificationError], *, untried: bool = False) -> NotificationError:
     """What several carriers' failures come to: hopeless only when every one of them was tried and is."""
     waits = [error.retry_after_s for error in failures if error.retry_after_s is not None]
     said = " ".join(f"{error.provider}={error.code or error.fault.value}" for error in failures)
+    ambiguous = any(error.ambiguous for error in failures)
     permanent = not ambiguous and not untried and all(error.permanent for error in failures)
     return NotificationError(
         f"no carrier took the {what}: {said}",
@@ -222,4 +210,5 @@ def _together(
         fault=failures[-1].fault if permanent else Fault.CARRIER,
         code=failures[-1].code,
         retry_after_s=min(waits) if waits and not untried and len(waits) == len(failures) else None,
+        elsewhere=untried,
     )

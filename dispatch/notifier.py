@@ -48,6 +48,7 @@ class NotificationError(Exception):
         code: str = "",
         retry_after_s: float | None = None,
         provider: str = "",
+        elsewhere: bool = False,
     ) -> None:
         super().__init__(detail)
         self.permanent = permanent
@@ -58,6 +59,8 @@ class NotificationError(Exception):
         """What the carrier asked us to wait (429), None where it said nothing."""
         self.provider = provider
         """Which carrier said so; empty where several did, or none."""
+        self.elsewhere = elsewhere
+        """Another carrier has not been asked yet: try again at once."""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,8 +71,15 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """The carrier's own."""
     after: tuple[str, ...] = ()
     """Carriers that were tried before this one, in turn."""
-    doubled: bool = False
-    """An earlier carrier may have taken it too and could not be asked: a doubled call beats a missed one."""
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What a carrier has that may be the message whose fate it did not tell."""
+
+    receipts: tuple[Receipt, ...] = ()
+    """Oldest first."""
+    sure: bool = False
+    """Each of them is: it was found by our reference or by its own words, not by its number alone."""
 
 
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
@@ -258,11 +268,11 @@ class Notifier(Protocol):
     def render(self, prompt: Prompt) -> bytes:
         """The answer body that makes the carrier say ``prompt``."""
 
-    def find_call(self, to: str, since: datetime, reference: str) -> Receipt | None:
-        """The call to ``to`` that the carrier has taken since ``since``, or None: asked before repeating."""
+    def find_call(self, to: str, since: datetime, reference: str) -> Found:
+        """The calls to ``to`` that the carrier has taken since ``since``: asked before repeating one."""
 
-    def find_text(self, to: str, since: datetime, reference: str) -> Receipt | None:
-        """As ``find_call``, for a text."""
+    def find_text(self, to: str, since: datetime, reference: str, body: str) -> Found:
+        """As ``find_call``, for a text of these words."""
 
     def reach(self, number: str) -> frozenset[Reach]:
         """How this carrier reaches this number, as declared for its country and kind of line."""

@@ -30,6 +30,7 @@ from dispatch.notifier import (
     CarrierEvent,
     CarrierEventKind,
     Fault,
+    Found,
     NotificationError,
     Prompt,
     Reach,
@@ -142,11 +143,11 @@ class SolapiNotifier:
         """A voice message that asks nothing."""
         return self._send("call", to, " ".join(lines), {}, voiceOptions={"voiceType": "FEMALE"}, type="VOICE")
 
-    def find_call(self, to: str, since: datetime, reference: str) -> Receipt | None:
+    def find_call(self, to: str, since: datetime, reference: str) -> Found:
         """The voice message with our reference."""
         return self._find("call", to, since, reference)
 
-    def find_text(self, to: str, since: datetime, reference: str) -> Receipt | None:
+    def find_text(self, to: str, since: datetime, reference: str, body: str) -> Found:
         """The text with our reference."""
         return self._find("text", to, since, reference)
 
@@ -210,12 +211,12 @@ class SolapiNotifier:
         found = self._list("report", {"messageId": report.message_id, "limit": "1"})
         return next((one for one in found if one.message_id == report.message_id), report)
 
-    def _find(self, what: str, to: str, since: datetime, reference: str) -> Receipt | None:
+    def _find(self, what: str, to: str, since: datetime, reference: str) -> Found:
         if Reach.VOICE not in self.reach(to):
-            return None
+            return Found()
         query = {"to": national(to), "dateType": "CREATED", "startDate": since.isoformat(), "limit": "50"}
         wanted = [r for r in self._list(what, query) if (r.custom_fields or {}).get(OUR_REFERENCE) == reference]
-        return Receipt(provider=self.name, id=wanted[0].message_id) if wanted else None
+        return Found(receipts=tuple(Receipt(provider=self.name, id=one.message_id) for one in wanted), sure=True)
 
     def _list(self, what: str, query: Mapping[str, str]) -> list[Report]:
         # A search comes on top of a request that has failed already: it may not cost as much again.

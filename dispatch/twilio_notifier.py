@@ -26,6 +26,7 @@ from dispatch.notifier import (
     CarrierEvent,
     CarrierEventKind,
     Fault,
+    Found,
     NotificationError,
     Prompt,
     Reach,
@@ -79,6 +80,8 @@ ACCOUNT_CODES = frozenset({10001, 10002, 20003, 20005, 20006, 20403, 20404, 2121
 
 
 CONNECTIONS = 32
+LISTED = 100
+"""As many as were certainly sent to one number in the time in question."""
 LATELY = timedelta(minutes=1)
 """Policy: what the carrier took this lately may be the message in question, whatever our own clock said."""
 
@@ -186,15 +189,21 @@ class TwilioNotifier:
             lambda: self._client.calls.create(to=to, from_=self._from, twiml=words, timeout=ring_s),
         )
 
-    def find_call(self, to: str, since: datetime, reference: str) -> Receipt | None:
-        """The newest call to ``to`` that the carrier has known since ``since``: it cannot be asked by reference."""
+    def find_call(self, to: str, since: datetime, reference: str) -> Found:
+        """The calls to ``to`` since ``since``: Twilio tells a call's addresses only long after it has ended."""
         calls = self._looking.calls
-        return self._find("call", lambda: calls.list(to=to, from_=self._from, limit=20), since)
+        listed = self._listed("call", lambda: calls.list(to=to, from_=self._from, limit=LISTED), since)
+        return Found(receipts=listed)
 
-    def find_text(self, to: str, since: datetime, reference: str) -> Receipt | None:
-        """The newest text to ``to`` that the carrier has known since ``since``."""
+    def find_text(self, to: str, since: datetime, reference: str, body: str) -> Found:
+        """The texts to ``to`` since ``since`` with the same words."""
         messages = self._looking.messages
-        return self._find("text", lambda: messages.list(to=to, from_=self._from, limit=20), since)
+        listed = self._listed(
+            "text",
+            lambda: [m for m in messages.list(to=to, from_=self._from, limit=LISTED) if body in (m.body or "")],
+            since,
+        )
+        return Found(receipts=listed, sure=True)
 
     def reach(self, number: str) -> frozenset[Reach]:
         """How this number is reached, as declared in ``dispatch.carriers``."""
@@ -275,14 +284,15 @@ class TwilioNotifier:
             raise NotificationError(detail, permanent=False, ambiguous=True, provider=TwilioNotifier.name)
         return Receipt(provider=self.name, id=str(sid))
 
-    def _find(self, what: str, search: Callable[[], Any], since: datetime) -> Receipt | None:
+    def _listed(self, what: str, search: Callable[[], Any], since: datetime) -> tuple[Receipt, ...]:
         # The carrier's times have whole seconds. Its own StartTime filter would miss what is still queued.
         listed = _carrying_on(what, search)
         earliest = min(since, _carriers_now() - LATELY).replace(microsecond=0)
         found = [r for r in listed if r.date_created and r.date_created >= earliest]
-        if not found:
-            return None
-        return Receipt(provider=self.name, id=str(max(found, key=lambda r: r.date_created).sid))
+        # It lists the newest first, and what has the same second in the same order.
+        found.reverse()
+        found.sort(key=lambda r: r.date_created)
+        return tuple(Receipt(provider=self.name, id=str(r.sid)) for r in found)
 
 
 def _carriers_now() -> datetime:

@@ -18,13 +18,13 @@ from dispatch.mail_notifier import SmtpMailer
 from dispatch.notifier import (
     CarrierEvent,
     Fault,
+    Found,
     Mailer,
     NotificationError,
     Notifier,
     PartnerDesk,
     Pusher,
     Reach,
-    Receipt,
 )
 from dispatch.solapi_notifier import SolapiNotifier
 from dispatch.twilio_notifier import TwilioNotifier
@@ -49,10 +49,11 @@ class NoCarrier:
 
     place_call = send_text = render = announce = _refuse
 
-    def find_call(self, to: str, since: datetime, reference: str) -> Receipt | None:
-        return None
+    def find_call(self, to: str, since: datetime, reference: str) -> Found:
+        return Found()
 
-    find_text = find_call
+    def find_text(self, to: str, since: datetime, reference: str, body: str) -> Found:
+        return Found()
 
     def reach(self, number: str) -> frozenset[Reach]:
         return frozenset()
@@ -70,7 +71,6 @@ def build_notifier(settings: Settings, clock: Clock) -> Notifier:
         return built[0] if built else NoCarrier()
     return FailoverNotifier(
         built,
-        clock=clock,
         stopwatch=time.monotonic,
         budget_s=max(settings.send_timeout_s, settings.send_lease_s - MARGIN_S),
         step_s=settings.send_timeout_s,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, Row, and_, bindparam, case, func, insert, literal, or_, select, type_coerce, update
 
-from dispatch.incident import SETTLING, Channel, NotificationKind, State
+from dispatch.incident import SETTLING, Channel, NotificationKind, State, Target
 from service.store.database import Tx
 from service.store.tables import AlarmConditionRow, Counter, Event, IncidentLog, IncidentRow, Notification, table
 
@@ -443,8 +443,27 @@ def texts_to(tx: Tx, patient_id: UUID, person_id: UUID, since: datetime) -> Sequ
     ).all()
 
 
-def by_provider_id(tx: Tx, provider_id: str) -> Row[Any] | None:
-    return tx.conn.execute(select(_OUTBOX).where(_OUTBOX.c.provider_id == provider_id)).first()
+def others_provider_ids(tx: Tx, notification_id: UUID, provider_ids: Sequence[str]) -> set[str]:
+    """Which of these the carrier gave to other messages of ours."""
+    query = select(_OUTBOX.c.provider_id).where(
+        _OUTBOX.c.provider_id.in_(provider_ids), _OUTBOX.c.id != notification_id
+    )
+    return set(tx.conn.execute(query).scalars())
+
+
+def unsure_calls(tx: Tx, row: Row[Any]) -> list[UUID]:
+    """Calls to the same telephone of which we do not know whether the carrier took them, in the order of our tries."""
+    same = [_OUTBOX.c.target == row.target]
+    if row.target != Target.DESK:
+        same.append(_OUTBOX.c.target_id == row.target_id)
+    query = select(_OUTBOX.c.id).where(
+        *same,
+        _OUTBOX.c.status.in_((PENDING, CLAIMED)),
+        _OUTBOX.c.channel == Channel.VOICE.value,
+        _OUTBOX.c.unsure_since.is_not(None),
+        _OUTBOX.c.provider_id.is_(None),
+    )
+    return list(tx.conn.execute(query.order_by(_OUTBOX.c.unsure_since, _OUTBOX.c.due_at, _OUTBOX.c.id)).scalars())
 
 
 def last_cursor(tx: Tx) -> int:

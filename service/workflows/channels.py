@@ -14,6 +14,7 @@ from dispatch.notifier import (
     CallRequest,
     CarrierEvent,
     Fault,
+    Found,
     MailRequest,
     NotificationError,
     Prompt,
@@ -63,12 +64,17 @@ def hand_over(house: House, row: Row[Any]) -> Receipt:
     number, language = address(house, row)
     if row.channel == Channel.VOICE:
         return _took(row, house.notifier.place_call(_call(house, row, message, number, language)))
+    body = _text(house, row, message, number, language)
+    request = TextRequest(to=number, reference=str(row.id), body=body, valid_s=_valid_s(house, row))
+    return _took(row, house.notifier.send_text(request))
+
+
+def _text(house: House, row: Row[Any], message: cases.Message, number: str, language: str) -> str:
+    """The same words at every try: by them the carrier finds a text again."""
     code = None
     if row.message in messages_doors.TAKING and Reach.TEXT_REPLY in house.notifier.reach(number):
         code = links.code(house, row.id)
-    body = _written(house, row, message, language, code)
-    request = TextRequest(to=number, reference=str(row.id), body=body, valid_s=_valid_s(house, row))
-    return _took(row, house.notifier.send_text(request))
+    return _written(house, row, message, language, code)
 
 
 def _call(house: House, row: Row[Any], message: cases.Message, number: str, language: str) -> CallRequest:
@@ -83,14 +89,8 @@ def _call(house: House, row: Row[Any], message: cases.Message, number: str, lang
 
 
 def _took(row: Row[Any], receipt: Receipt) -> Receipt:
-    if receipt.after or receipt.doubled:
-        log(
-            "carrier_changed",
-            notification=row.id,
-            provider=receipt.provider,
-            after=",".join(receipt.after) or "none",
-            doubled=receipt.doubled,
-        )
+    if receipt.after:
+        log("carrier_changed", notification=row.id, provider=receipt.provider, after=",".join(receipt.after))
     return receipt
 
 
@@ -98,21 +98,37 @@ def found_already(house: House, row: Row[Any]) -> Receipt | None:
     """What the carrier knows of a try whose fate it did not tell; None: nothing, or it cannot be asked."""
     if row.unsure_since is None or row.channel not in {Channel.VOICE, Channel.TEXT}:
         return None
+    since = row.unsure_since - CLOCKS_APART
     try:
-        number, _ = address(house, row)
-        find = house.notifier.find_call if row.channel == Channel.VOICE else house.notifier.find_text
-        found = find(number, row.unsure_since - CLOCKS_APART, str(row.id))
+        number, language = address(house, row)
+        if row.channel == Channel.VOICE:
+            found = house.notifier.find_call(number, since, str(row.id))
+        else:
+            message = house.unseal(row.patient_id, "notification", str(row.id), row.sealed, cases.Message)
+            body = _text(house, row, message, number, language)
+            found = house.notifier.find_text(number, since, str(row.id), body)
     except NotificationError as error:
         log("carrier_not_asked", notification=row.id, code=error.code or "none")
         return None
-    if found is None:
+    receipt = _ours(house, row, found)
+    if receipt is not None:
+        log("carrier_had_it", notification=row.id, provider=receipt.provider)
+    return receipt
+
+
+def _ours(house: House, row: Row[Any], found: Found) -> Receipt | None:
+    """Which of these is this message; None when none is, or when that cannot be said: doubled beats missed."""
+    if not found.receipts:
         return None
     with house.database.read() as tx:
-        known = store.by_provider_id(tx, found.id)
-    if known is not None and known.id != row.id:
-        return None  # that was another message to the same number
-    log("carrier_had_it", notification=row.id, provider=found.provider)
-    return found
+        taken = store.others_provider_ids(tx, row.id, [one.id for one in found.receipts])
+        unsure = store.unsure_calls(tx, row)
+    free = [one for one in found.receipts if one.id not in taken]
+    if found.sure:
+        return free[0] if free else None
+    # Calls to one number look all alike. As many as we are unsure of, and in their order, are ours.
+    place = unsure.index(row.id) if row.id in unsure else len(unsure)
+    return free[place] if place < len(unsure) <= len(free) else None
 
 
 def _valid_s(house: House, row: Row[Any]) -> int:

@@ -223,6 +223,9 @@ def _again(house: House, row: Row[Any], error: NotificationError) -> _Again | No
     now = house.clock()
     luck: Random = house.extras.get("random") or SystemRandom()
     unsure = error.ambiguous
+    if error.elsewhere and row.tries < TRIES:
+        # Another carrier is waiting to be asked.
+        return _Again(now + timedelta(seconds=luck.uniform(0.05, 0.2)), unsure)
     too_many = error.code in TOO_MANY or error.retry_after_s is not None
     account = error.permanent and error.fault is Fault.ACCOUNT and row.channel in {Channel.VOICE, Channel.TEXT}
     if too_many or account:

@@ -14,6 +14,7 @@ from dispatch.notifier import (
     CarrierEvent,
     CarrierEventKind,
     Fault,
+    Found,
     NotificationError,
     Prompt,
     Reach,
@@ -32,9 +33,6 @@ class Clocks:
     def __call__(self) -> float:
         return self.s
 
-    def now(self) -> datetime:
-        return NOW
-
 
 @dataclass
 class Played:
@@ -45,7 +43,8 @@ class Played:
     speaks_up_front: bool = False
     script: list[NotificationError | None] = field(default_factory=list)
     """What the next requests meet; then all goes well."""
-    found: Receipt | NotificationError | None = None
+    found: tuple[Receipt, ...] | NotificationError = ()
+    sure: bool = True
     takes_s: float = 0.1
     asked: list[str] = field(default_factory=list)
 
@@ -66,12 +65,12 @@ class Played:
     def announce(self, to: str, lines: tuple[str, ...], language: str, ring_s: int) -> Receipt:
         return self._meet("announce")
 
-    def find_call(self, to: str, since: datetime, reference: str) -> Receipt | None:
+    def find_call(self, to: str, since: datetime, reference: str, body: str = "") -> Found:
         self.asked.append("find")
         assert since == NOW
         if isinstance(self.found, NotificationError):
             raise self.found
-        return self.found
+        return Found(receipts=self.found, sure=self.sure)
 
     find_text = find_call
 
@@ -113,7 +112,7 @@ def solapi(clocks) -> Played:
 
 @pytest.fixture
 def both(twilio, solapi, clocks) -> FailoverNotifier:
-    return FailoverNotifier((twilio, solapi), clock=clocks.now, stopwatch=clocks, budget_s=4.5, step_s=3.0)
+    return FailoverNotifier((twilio, solapi), stopwatch=clocks, budget_s=4.5, step_s=3.0)
 
 
 def call(to: str = MOTHER) -> CallRequest:
@@ -147,22 +146,20 @@ def test_the_next_takes_over_at_once_and_the_receipt_says_after_whom(both, twili
     assert twilio.asked == ["call"]
 
 
-def test_an_ambiguous_failure_is_looked_up_before_another_carrier_is_asked(both, twilio, solapi):
-    twilio.script, twilio.found = [server_error()], Receipt(provider="twilio", id="CA9")
-    assert both.place_call(call()) == Receipt(provider="twilio", id="CA9")
-    assert (twilio.asked, solapi.asked) == (["call", "find"], [])
-
-
-def test_what_was_not_taken_goes_to_the_next_and_is_not_called_doubled(both, twilio, solapi):
+def test_a_carrier_that_may_have_acted_is_left_to_be_looked_up_and_the_next_is_asked_then(both, twilio, solapi):
     twilio.script = [server_error()]
-    receipt = both.send_text(text())
-    assert (receipt.provider, receipt.after, receipt.doubled) == ("solapi", ("twilio",), False)
+    with pytest.raises(NotificationError) as caught:
+        both.place_call(call())
+    assert (caught.value.ambiguous, caught.value.permanent, caught.value.elsewhere) == (True, False, True)
+    assert (twilio.asked, solapi.asked) == (["call"], [])
+    assert both.place_call(call()).provider == "solapi"
 
 
-def test_what_cannot_be_known_goes_to_the_next_and_says_that_it_may_be_doubled(both, twilio):
-    twilio.script, twilio.found = [server_error()], refused(ambiguous=True)
-    receipt = both.place_call(call())
-    assert (receipt.provider, receipt.after, receipt.doubled) == ("solapi", ("twilio",), True)
+def test_who_is_the_last_to_be_asked_leaves_nobody_else_to_try(both, twilio, solapi):
+    twilio.script, solapi.script = [refused(code="429")], [server_error()]
+    with pytest.raises(NotificationError) as caught:
+        both.send_text(text())
+    assert (caught.value.ambiguous, caught.value.elsewhere) == (True, False)
 
 
 def test_a_wrong_number_is_not_tried_again_by_another_carrier(both, twilio, solapi):
@@ -261,15 +258,22 @@ def test_an_announcement_that_may_have_been_made_is_made_again(both, twilio):
 
 
 def test_a_search_asks_everybody_and_says_when_it_could_not(both, twilio, solapi):
-    assert both.find_call(MOTHER, NOW, "n1") is None
-    solapi.found = Receipt(provider="solapi", id="M1")
-    assert both.find_text(MOTHER, NOW, "t1") == solapi.found
+    assert both.find_call(MOTHER, NOW, "n1") == Found()
+    solapi.found = (Receipt(provider="solapi", id="M1"),)
+    assert both.find_text(MOTHER, NOW, "t1", "x") == Found(receipts=solapi.found, sure=True)
     twilio.found = refused(ambiguous=True)
-    assert both.find_call(MOTHER, NOW, "n1") == solapi.found
-    solapi.found = None
+    assert both.find_call(MOTHER, NOW, "n1").receipts == solapi.found
+    solapi.found = ()
     with pytest.raises(NotificationError) as caught:
         both.find_call(MOTHER, NOW, "n1")
     assert caught.value.ambiguous
+
+
+def test_what_one_carrier_knows_for_sure_counts_before_what_another_may_have(both, twilio, solapi):
+    twilio.found, twilio.sure = (Receipt(provider="twilio", id="CA1"),), False
+    assert both.find_call(MOTHER, NOW, "n1") == Found(receipts=twilio.found)
+    solapi.found = (Receipt(provider="solapi", id="M1"),)
+    assert both.find_call(MOTHER, NOW, "n1") == Found(receipts=solapi.found, sure=True)
 
 
 def test_a_callback_is_read_by_the_carrier_that_its_path_names(both):
@@ -284,7 +288,7 @@ def test_words_are_rendered_by_who_fetches_them(both, clocks):
     assert both.render(Prompt(language="ko", lines=())) == b"twilio"
     assert both.speaks_up_front
     assert not FailoverNotifier(
-        [Played("twilio", clocks)], clock=clocks.now, stopwatch=clocks, budget_s=3, step_s=3
+        [Played("twilio", clocks)], stopwatch=clocks, budget_s=3, step_s=3
     ).speaks_up_front
 
 
@@ -296,6 +300,6 @@ def test_together_they_reach_what_any_of_them_does(both):
 
 def test_a_budget_that_fits_no_request_is_refused(clocks, twilio):
     with pytest.raises(ValueError, match="budget_s must be at least"):
-        FailoverNotifier([twilio], clock=clocks.now, stopwatch=clocks, budget_s=2, step_s=3)
+        FailoverNotifier([twilio], stopwatch=clocks, budget_s=2, step_s=3)
     with pytest.raises(ValueError, match="at least one carrier"):
-        FailoverNotifier([], clock=clocks.now, stopwatch=clocks, budget_s=4, step_s=3)
+        FailoverNotifier([], stopwatch=clocks, budget_s=4, step_s=3)

@@ -25,6 +25,7 @@ from dispatch.notifier import (
     CarrierEvent,
     CarrierEventKind,
     Fault,
+    Found,
     NotificationError,
     Prompt,
     Reach,
@@ -258,10 +259,11 @@ def test_after_a_timeout_what_was_taken_is_found_by_our_own_reference(server, so
     assert time.monotonic() - began < 20, "it hung"
     assert (caught.value.permanent, caught.value.ambiguous) == (False, True)
     (rung,) = server.network.calls()
-    assert solapi.find_call(MOTHER, since - timedelta(seconds=1), "n1") == Receipt(provider="solapi", id=rung.sid)
-    assert solapi.find_call(MOTHER, since - timedelta(seconds=1), "n2") is None
-    assert solapi.find_call(MOTHER, since + timedelta(minutes=5), "n1") is None
-    assert solapi.find_text(NEW_YORK, since, "n1") is None
+    found = solapi.find_call(MOTHER, since - timedelta(seconds=1), "n1")
+    assert found == Found(receipts=(Receipt(provider="solapi", id=rung.sid),), sure=True)
+    assert solapi.find_call(MOTHER, since - timedelta(seconds=1), "n2").receipts == ()
+    assert solapi.find_call(MOTHER, since + timedelta(minutes=5), "n1").receipts == ()
+    assert solapi.find_text(NEW_YORK, since, "n1", "x") == Found()
 
 
 def test_wrong_credentials_are_our_own_fault(server):

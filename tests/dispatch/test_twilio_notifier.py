@@ -26,6 +26,7 @@ from dispatch.notifier import (
     CarrierEvent,
     CarrierEventKind,
     Fault,
+    Found,
     NotificationError,
     Prompt,
     Reach,
@@ -313,31 +314,46 @@ def test_a_carrier_that_does_not_answer_is_left_in_time_and_may_have_acted(serve
     assert time.monotonic() - began < 3
     assert (caught.value.permanent, caught.value.ambiguous) == (False, True)
     (call,) = server.network.calls()
-    assert notifier.find_call(MOTHER, since, "n1") == Receipt(provider="twilio", id=call.sid)
+    assert notifier.find_call(MOTHER, since, "n1") == Found(receipts=(Receipt(provider="twilio", id=call.sid),))
 
 
 def test_after_a_timeout_without_effect_no_call_is_found(server, notifier):
     server.network.configure({"fail_next": 1, "fail_mode": "timeout"})
     with pytest.raises(NotificationError):
         notifier.place_call(request())
-    assert notifier.find_call(MOTHER, datetime.now(UTC) - timedelta(minutes=1), "n1") is None
+    assert notifier.find_call(MOTHER, datetime.now(UTC) - timedelta(minutes=1), "n1") == Found()
 
 
 def test_only_calls_since_the_attempt_are_found(server, notifier):
     sid = notifier.place_call(request())
     text = notifier.send_text(TextRequest(to=MOTHER, reference="t1", body="x", valid_s=60))
     ago = datetime.now(UTC) - timedelta(minutes=1)
-    assert notifier.find_call(MOTHER, ago, "n1") == sid
-    assert notifier.find_text(MOTHER, ago, "t1") == text
-    assert notifier.find_call("+821099998888", ago, "n1") is None
+    assert notifier.find_call(MOTHER, ago, "n1") == Found(receipts=(sid,))
+    assert notifier.find_text(MOTHER, ago, "t1", "x") == Found(receipts=(text,), sure=True)
+    assert notifier.find_call("+821099998888", ago, "n1") == Found()
     for call in server.network.calls():
         call.times["created"] -= timedelta(minutes=10)
-    assert notifier.find_call(MOTHER, ago, "n1") is None
+    assert notifier.find_call(MOTHER, ago, "n1") == Found()
+
+
+def test_every_call_to_a_number_is_found_and_the_oldest_stands_first(server, notifier):
+    placed = tuple(notifier.place_call(request()) for _ in range(3))
+    assert notifier.find_call(MOTHER, datetime.now(UTC), "n1") == Found(receipts=placed)
+
+
+def test_a_text_is_found_by_its_words_and_not_by_its_number_alone(server, notifier):
+    sent = {
+        words: notifier.send_text(TextRequest(to=MOTHER, reference="t1", body=words, valid_s=60))
+        for words in ("맡으시려면 https://ansim.example/r/a", "맡으시려면 https://ansim.example/r/b")
+    }
+    for words, receipt in sent.items():
+        assert notifier.find_text(MOTHER, datetime.now(UTC), "t1", words) == Found(receipts=(receipt,), sure=True)
+    assert notifier.find_text(MOTHER, datetime.now(UTC), "t1", "다른 말").receipts == ()
 
 
 def test_a_call_is_found_although_our_clock_was_an_hour_ahead_when_it_went_out(server, notifier):
     sid = notifier.place_call(request())
-    assert notifier.find_call(MOTHER, datetime.now(UTC) + timedelta(hours=1), "n1") == sid
+    assert notifier.find_call(MOTHER, datetime.now(UTC) + timedelta(hours=1), "n1").receipts == (sid,)
 
 
 def test_a_search_that_is_refused_is_an_error_and_not_an_empty_answer(server):

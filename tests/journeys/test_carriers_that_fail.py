@@ -16,7 +16,16 @@ from journey_stage import Stage
 
 from dispatch.alarm import AlarmCondition, AlarmKind, Priority
 from dispatch.incident import NotificationKind
-from dispatch.notifier import CallRequest, Fault, MailRequest, NotificationError, PushRequest, Receipt, TextRequest
+from dispatch.notifier import (
+    CallRequest,
+    Fault,
+    Found,
+    MailRequest,
+    NotificationError,
+    PushRequest,
+    Receipt,
+    TextRequest,
+)
 from service.store import people as people_store
 from service.workflows import browsers, cases, people, spending
 from service.workflows.browsers import Browser, BrowserKeys
@@ -88,7 +97,7 @@ def test_lookup_that_finds_another_message_does_not_stand_for_this_one(
     first = sos(stage, daughter)
     stage.finish_calls()
     [known] = [m for m in stage.outbox(first) if (m.step, m.channel) == ("contact", "voice")]
-    taken = Receipt(provider="twilio", id=known.provider_id)
+    taken = Found(receipts=(Receipt(provider="twilio", id=known.provider_id),))
     monkeypatch.setattr(stage.house.notifier, "find_call", lambda *_asked: taken)
     place, failed = stage.house.notifier.place_call, []
 
@@ -122,7 +131,7 @@ def test_carrier_that_cannot_be_asked_rings_again_rather_than_never(
             raise NotificationError("no answer", permanent=False, ambiguous=True)
         return place(request)
 
-    def refuse(*_asked: Any) -> Receipt | None:
+    def refuse(*_asked: Any) -> Found:
         raise NotificationError("no answer", permanent=False)
 
     monkeypatch.setattr(stage.house.notifier, "place_call", unsure_once)

@@ -11,7 +11,7 @@ import pytest
 
 from dispatch.failover_notifier import FailoverNotifier
 from dispatch.mail_notifier import SmtpMailer
-from dispatch.notifier import CallRequest, Fault, NotificationError, Reach
+from dispatch.notifier import CallRequest, Fault, Found, NotificationError, Reach
 from dispatch.push_notifier import WebPusher
 from dispatch.solapi_notifier import SolapiNotifier
 from dispatch.twilio_notifier import TwilioNotifier
@@ -125,7 +125,7 @@ def test_without_a_carrier_no_call_is_pretended():
         nobody.place_call(CallRequest(to="+821012345678", reference="n", ring_s=20))
     assert (caught.value.permanent, caught.value.fault) == (True, Fault.ACCOUNT)
     assert nobody.reach("+821012345678") == frozenset[Reach]()
-    assert nobody.find_call("+821012345678", now(), "n") is None
+    assert nobody.find_call("+821012345678", now(), "n") == Found()
     with pytest.raises(PermissionError):
         nobody.events("https://ansim.example/v1/telephony/twilio/incoming", {}, {})
 

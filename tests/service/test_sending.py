@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from doors_stage import Stage, make_stage
@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from test_links import case, cry, home, rows_of
 
 from dispatch import escalation
-from dispatch.notifier import CallRequest, NotificationError, Receipt
+from dispatch.notifier import CallRequest, Found, NotificationError, Receipt
 from service.store import incidents as store
 from service.store.tables import Notification, table
 from service.workflows import cases, sending
@@ -99,10 +99,11 @@ def test_worker_that_lost_its_lease_while_asking_sends_nothing(stage: Stage, mon
     claim(stage, "dead", stage.clock())
     stage.clock.advance(6)
 
-    def slow(*_asked: Any) -> None:
+    def slow(*_asked: Any) -> Found:
         # While this worker asks, its lease runs out and another takes the message.
         stage.clock.advance(6)
         assert [row.id for row in claim(stage, "other", stage.clock())] == [page]
+        return Found()
 
     monkeypatch.setattr(stage.carrier, "find_call", slow)
     send(stage, "slow")
@@ -117,9 +118,9 @@ def test_message_whose_worker_died_is_looked_up_before_it_is_sent_again(
     stage.clock.advance(6)
     asked: list[str] = []
 
-    def find(_to: str, _since: datetime, reference: str) -> Receipt:
+    def find(_to: str, _since: datetime, reference: str) -> Found:
         asked.append(reference)
-        return Receipt(provider="twilio", id="CA_found")
+        return Found(receipts=(Receipt(provider="twilio", id="CA_found"),))
 
     monkeypatch.setattr(stage.carrier, "find_call", find)
     send(stage)
@@ -127,6 +128,70 @@ def test_message_whose_worker_died_is_looked_up_before_it_is_sent_again(
     assert stage.carrier.calls == []
     row = one(stage, page)
     assert (row.status, row.provider_id, row.unsure_since) == ("sent", "CA_found", None)
+
+
+def desk_calls_of_a_dead_worker(stage: Stage, homes: int) -> list[Any]:
+    """So many people without a family: the worker that had claimed the calls to the desk died before it told."""
+    for _ in range(homes):
+        stage.clock.advance(1)
+        cry(stage, stage.patient())
+    with stage.house.database.write() as tx:
+        rows = tx.conn.execute(select(_OUTBOX).where(_OUTBOX.c.channel == "voice").order_by(_OUTBOX.c.created_at)).all()
+        for number, row in enumerate(rows):
+            at = stage.clock() + timedelta(seconds=number)
+            store.update_notification(
+                tx, row.id, status="claimed", sent_at=None, provider_id=None, unsure_since=at, claimed_by="dead",
+                lease_until=stage.clock(),
+            )  # fmt: skip
+    assert {row.target for row in rows} == {"desk"}
+    assert len(rows) == homes
+    stage.carrier.calls.clear()
+    stage.clock.advance(10)
+    return [row.id for row in rows]
+
+
+def known(monkeypatch: pytest.MonkeyPatch, stage: Stage, *ids: str, sure: bool = False) -> None:
+    receipts = tuple(Receipt(provider="twilio", id=one) for one in ids)
+    monkeypatch.setattr(stage.carrier, "find_call", lambda *_asked: Found(receipts=receipts, sure=sure))
+
+
+def test_calls_to_one_number_that_all_went_out_are_told_apart_by_their_order(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = desk_calls_of_a_dead_worker(stage, 3)
+    known(monkeypatch, stage, "CA1", "CA2", "CA3")
+    send(stage)
+    assert [one(stage, call).provider_id for call in calls] == ["CA1", "CA2", "CA3"]
+    assert stage.carrier.calls == []
+
+
+def test_where_fewer_calls_went_out_than_are_in_doubt_each_is_made_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = desk_calls_of_a_dead_worker(stage, 2)
+    known(monkeypatch, stage, "CA1")
+    send(stage)
+    assert {UUID(request.reference) for request in stage.carrier.calls} == set(calls)
+
+
+def test_a_call_that_is_another_messages_stands_for_none(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    [first] = desk_calls_of_a_dead_worker(stage, 1)
+    known(monkeypatch, stage, "CA1")
+    send(stage)
+    assert one(stage, first).provider_id == "CA1"
+    cry(stage, stage.patient())
+    stage.carrier.calls.clear()
+    with stage.house.database.write() as tx:
+        second = tx.conn.execute(select(_OUTBOX).where(_OUTBOX.c.channel == "voice", _OUTBOX.c.id != first)).one()
+        store.update_notification(
+            tx, second.id, status="claimed", sent_at=None, provider_id=None, unsure_since=stage.clock(),
+            claimed_by="dead", lease_until=stage.clock(),
+        )  # fmt: skip
+    stage.clock.advance(10)
+    for sure in (False, True):
+        known(monkeypatch, stage, "CA1", sure=sure)
+        send(stage)
+    assert [UUID(request.reference) for request in stage.carrier.calls] == [second.id]
 
 
 def one(stage: Stage, notification_id: Any) -> Any:

@@ -38,7 +38,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         "NCS1", "secret", "+8221234567", WEBHOOK, lambda: datetime.now(UTC), "http://127.0.0.1:9", 0.5
     )
     one.house.notifier = FailoverNotifier(
-        (one.carrier, solapi), clock=one.clock, stopwatch=lambda: 0.0, budget_s=4.5, step_s=3.0
+        (one.carrier, solapi), stopwatch=lambda: 0.0, budget_s=4.5, step_s=3.0
     )
     yield one
     one.house.database.dispose()
