@@ -451,17 +451,22 @@ def others_provider_ids(tx: Tx, notification_id: UUID, provider_ids: Sequence[st
     return set(tx.conn.execute(query).scalars())
 
 
-def unsure_calls(tx: Tx, row: Row[Any]) -> list[UUID]:
-    """Calls to the same telephone of which we do not know whether the carrier took them, in the order of our tries."""
+def unsure_calls(tx: Tx, row: Row[Any], since: datetime) -> list[UUID]:
+    """Calls to the same telephone of which we do not know whether the carrier took them, in the order of our tries.
+
+    One that was made again in doubt since then counts on: its first try may be among what the carrier has.
+    """
     same = [_OUTBOX.c.target == row.target]
     if row.target != Target.DESK:
         same.append(_OUTBOX.c.target_id == row.target_id)
     query = select(_OUTBOX.c.id).where(
         *same,
-        _OUTBOX.c.status.in_((PENDING, CLAIMED)),
+        or_(
+            _OUTBOX.c.status.in_((PENDING, CLAIMED)),
+            and_(_OUTBOX.c.status.in_((SENT, ENDED)), _OUTBOX.c.due_at > since),
+        ),
         _OUTBOX.c.channel == Channel.VOICE.value,
         _OUTBOX.c.unsure_since.is_not(None),
-        _OUTBOX.c.provider_id.is_(None),
     )
     return list(tx.conn.execute(query.order_by(_OUTBOX.c.unsure_since, _OUTBOX.c.due_at, _OUTBOX.c.id)).scalars())
 

@@ -29,6 +29,8 @@ from service.workflows import browsers, cases, links, people, telephone_menus
 from service.workflows.house import House, log
 
 SHORTEST_VALID_S = 60
+DOUBTED = timedelta(minutes=5)
+"""Policy: how long a call that was made again in doubt makes us doubt others to the same number."""
 CLOCKS_APART = timedelta(seconds=5)
 """Policy: how far the carrier's clock may run behind ours when we ask it what it took."""
 
@@ -122,7 +124,7 @@ def _ours(house: House, row: Row[Any], found: Found) -> Receipt | None:
         return None
     with house.database.read() as tx:
         taken = store.others_provider_ids(tx, row.id, [one.id for one in found.receipts])
-        unsure = store.unsure_calls(tx, row)
+        unsure = store.unsure_calls(tx, row, house.clock() - DOUBTED)
     free = [one for one in found.receipts if one.id not in taken]
     if found.sure:
         return free[0] if free else None

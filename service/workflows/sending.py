@@ -133,7 +133,7 @@ def _expire(house: House, now: datetime) -> None:
 
 def _send(house: House, worker: str, row: Row[Any], claimed_at: datetime) -> None:
     try:
-        receipt = _hand_over(house, worker, row, claimed_at)
+        taken = _hand_over(house, worker, row, claimed_at)
     except NotificationError as error:
         _failed(house, worker, row, error)
     except SealingError as error:
@@ -144,23 +144,27 @@ def _send(house: House, worker: str, row: Row[Any], claimed_at: datetime) -> Non
         warn("send_failed", notification=row.id, why=type(error).__name__, where=where(error))
         _failed(house, worker, row, NotificationError("our own fault", permanent=False, ambiguous=True))
     else:
-        if receipt is not None:
-            _sent(house, row, receipt)
+        if taken is not None:
+            _sent(house, row, *taken)
     finally:
         house.extras["hands"].let_go(row.id)
 
 
-def _hand_over(house: House, worker: str, row: Row[Any], claimed_at: datetime) -> Receipt | None:
-    """Send, unless the carrier has it from a try whose fate was not told; None when another worker has it by now."""
-    if row.unsure_since is not None and row.unsure_since != claimed_at:
+def _hand_over(house: House, worker: str, row: Row[Any], claimed_at: datetime) -> tuple[Receipt, bool] | None:
+    """Send, unless the carrier has it from a try whose fate was not told; None when another worker has it by now.
+
+    Beside the receipt: whether such a try remains in doubt.
+    """
+    doubted = row.unsure_since is not None and row.unsure_since != claimed_at
+    if doubted:
         found = channels.found_already(house, row)
         if found is not None:
-            return found
-        # Asking took time out of the lease that sending needs.
-        return channels.hand_over(house, row) if _still_ours(house, worker, row) else None
-    if house.extras["hands"].waited_s(row.id) > QUEUED_S and not _still_ours(house, worker, row):
+            return found, False
+    # Asking took time out of the lease that sending needs.
+    waited = doubted or house.extras["hands"].waited_s(row.id) > QUEUED_S
+    if waited and not _still_ours(house, worker, row):
         return None
-    return channels.hand_over(house, row)
+    return channels.hand_over(house, row), doubted
 
 
 def _still_ours(house: House, worker: str, row: Row[Any]) -> bool:
@@ -170,7 +174,7 @@ def _still_ours(house: House, worker: str, row: Row[Any]) -> bool:
         return store.renew_lease(tx, row.id, worker, house.clock() + lease)
 
 
-def _sent(house: House, row: Row[Any], receipt: Receipt) -> None:
+def _sent(house: House, row: Row[Any], receipt: Receipt, doubted: bool) -> None:
     def work(tx: Tx) -> None:
         now = house.clock()
         # Callbacks take the same lock: none of them comes between this look and this word.
@@ -178,7 +182,9 @@ def _sent(house: House, row: Row[Any], receipt: Receipt) -> None:
         current = store.notification(tx, row.id)
         if current is None:
             return
-        values: dict[str, Any] = {"provider": receipt.provider, "provider_id": receipt.id, "unsure_since": None}
+        values: dict[str, Any] = {"provider": receipt.provider, "provider_id": receipt.id}
+        if not doubted:
+            values["unsure_since"] = None
         if current.sent_at is None:
             values["sent_at"] = now
         # A callback may have been faster than this answer; its word about the call stands.
