@@ -145,6 +145,16 @@ def wrong_number(drill: Drill, person_id: UUID, now: datetime, *, another: bool)
     return _of(drill, person_id, now, noted)
 
 
+def called_off(drill: Drill, now: datetime) -> DrillDecision:
+    """Not wanted any more: nothing more is sent, and nothing is said against anybody."""
+    if drill.over:
+        return DrillDecision(drill=drill)
+    drill = _copy(drill)
+    for rung in drill.rungs:
+        rung.away = rung.away or not rung.settled
+    return DrillDecision(drill=_ended(drill, now), cancel=True)
+
+
 # --- inside
 
 

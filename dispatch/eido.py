@@ -312,7 +312,7 @@ class _Shape:
         called = self._record.times.get("unit_notified_at")
         if called is None:
             return []
-        text = f"A dispatcher called 119 at {_time(called)}, reference {self._record.reference or 'none'}."
+        text = f"A human called 119 at {_time(called)}, reference {self._record.reference or 'none'}."
         return [
             self._part("dispatch", agentReference={"$ref": self._id("agent")}, notesReference=[self._note(text)])
         ]

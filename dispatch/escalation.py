@@ -25,11 +25,13 @@ from dispatch.escalation_answers import (
     desk_answered,
     desk_call_ended,
     eta_pressed,
+    wrong_key,
 )
 from dispatch.escalation_asking import (
     FINE_DIGIT,
     HELP_DIGIT,
     ask_again,
+    ask_beside,
     ask_call_ended,
     ask_next_or_confirm,
     disbelief,
@@ -38,21 +40,24 @@ from dispatch.escalation_asking import (
     plan_overlap,
 )
 from dispatch.escalation_draft import Draft, clamp, in_slow_gap, refuse
-from dispatch.escalation_going import arrived, bridged, going, safe
+from dispatch.escalation_going import arrived, bridged, going, may_agree, safe
 from dispatch.escalation_handover import hand_over, handover_answered, handover_timer
-from dispatch.escalation_holding import close_now, confirm, deadline_passed, reopen
+from dispatch.escalation_holding import close_now, confirm, deadline_passed, reopen, unit_overdue
 from dispatch.escalation_ladder import alert, ladder_timer, ring_desk
-from dispatch.escalation_people import acknowledge, claim, close, dispatch, note, progress, stand_down
+from dispatch.escalation_people import acknowledge, called, claim, close, dispatch, note, progress, stand_down
 from dispatch.escalation_telling import (
     coming,
     coming_call_ended,
     coming_heard,
+    forget_fine,
     ring_coming,
     tell_owner,
     tell_rung,
 )
 from dispatch.incident import SETTLING, Decision, Incident, Reason, State
 
+ASKED_BACK = frozenset({State.SUSPECTED, State.CHECKING, *SETTLING})
+"""Where an SOS is the first word of it, or comes after all was over: the person is asked beside the ringing."""
 EVENTS = frozenset({"sos", "fall", "fall_suspected", "fall_still"})
 """Codes that happen rather than last: another one is a new cry, not the same sign still there."""
 
@@ -99,6 +104,8 @@ def begin(incident: Incident, conditions: Sequence[AlarmCondition], now: datetim
     if why is not None:
         confirm(d, why)
         alert(d)
+        if why is Why.SOS:
+            ask_beside(d)
         return d.done()
     d.move(State.CHECKING)
     d.stamp("check_started_at")
@@ -117,7 +124,7 @@ def _stamp_beginning(d: Draft, conditions: Sequence[AlarmCondition]) -> None:
 
 
 def _unasked(incident: Incident) -> Why | None:
-    """Why the person is not asked, or None when they are."""
+    """Why nothing waits for the person's answer, or None when it may."""
     if incident.sos:
         return Why.SOS
     if incident.desk_only:
@@ -165,6 +172,8 @@ def next_steps(incident: Incident, now: datetime) -> Decision:
         ring_coming(d)
     if held.offered is not None and d.due(held.offered.due_at):
         handover_timer(d)
+    if held.unit is not None and d.due(held.unit.due_at):
+        unit_overdue(d)
     return d.done()
 
 
@@ -199,7 +208,12 @@ def join(incident: Incident, conditions: Sequence[AlarmCondition], now: datetime
     d = Draft(incident, now)
     found = [(condition, _absorb(d, condition)) for condition in conditions]
     news = [condition for condition, standing in found if standing is Standing.NEWS]
-    _act_on(d, news, {standing for _, standing in found})
+    standings = {standing for _, standing in found}
+    if standings - {Standing.KNOWN}:
+        forget_fine(d)
+    _act_on(d, news, standings)
+    if incident.state in ASKED_BACK and any(c.code == "sos" and s is not Standing.KNOWN for c, s in found):
+        ask_beside(d)
     # A desk that was rung now and then for our own fault is rung at a person's pace from here on.
     d.incident = clamp(d.incident, now)
     return d.done()
@@ -331,6 +345,7 @@ __all__ = [
     "begin",
     "bridged",
     "call_picked_up",
+    "called",
     "claim",
     "clamp",
     "close",
@@ -350,10 +365,12 @@ __all__ = [
     "handover_answered",
     "in_slow_gap",
     "join",
+    "may_agree",
     "next_steps",
     "note",
     "patient_answered",
     "progress",
     "safe",
     "stand_down",
+    "wrong_key",
 ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+from dispatch.alarm import Param
 from dispatch.codes import Log, Outcome, Role
 from dispatch.escalation_draft import DESK, PATIENT, Draft, who
-from dispatch.escalation_going import arrive, be_safe, go
+from dispatch.escalation_going import arrive, be_safe, go, may_agree
 from dispatch.escalation_holding import release, take
 from dispatch.escalation_ladder import advance, alert, waiting_for
 from dispatch.incident import Decision, Incident, State, Target
@@ -32,10 +33,8 @@ def call_picked_up(incident: Incident, target: Target, person_id: UUID | None, a
     talk_until = d.after(policy.ask_talk_s)
     contact = waiting_for(d.incident)
     if target is Target.PATIENT:
-        if incident.state is State.CHECKING and attempt == ask.attempt and not ask.picked_up:
-            ask.picked_up = True
-            ask.ends_at = max(ask.ends_at or talk_until, talk_until)
-            ask.due_at = max(ask.due_at or talk_until, talk_until)
+        if incident.open and ask.calling_until is not None and attempt == ask.attempt and not ask.picked_up:
+            _person_listens(d, talk_until)
             d.log(Log.PICKED_UP, PATIENT, attempt=attempt)
     elif contact is not None and (contact.person_id, ladder.round, False) == (
         person_id,
@@ -48,6 +47,18 @@ def call_picked_up(incident: Incident, target: Target, person_id: UUID | None, a
     return d.done()
 
 
+def _person_listens(d: Draft, until: datetime) -> None:
+    """They picked up to be asked: the budget, and word of who comes, wait for the menu to end."""
+    ask, word = d.incident.ask, d.incident.coming
+    ask.picked_up = True
+    ask.calling_until = max(ask.calling_until or until, until)
+    if d.incident.state is State.CHECKING:
+        ask.ends_at = max(ask.ends_at or until, until)
+        ask.due_at = max(ask.due_at or until, until)
+    if word.due_at is not None:
+        word.due_at = max(word.due_at, ask.calling_until)
+
+
 def contact_answered(
     incident: Incident,
     person_id: UUID,
@@ -55,6 +66,7 @@ def contact_answered(
     now: datetime,
     role: str = Role.CAREGIVER,
     attempt: int | None = None,
+    wrong: str = "",
 ) -> Decision:
     """A contact pressed a key, or none; by our call or a returned one, at any time while open.
 
@@ -66,28 +78,31 @@ def contact_answered(
         Who was rung.
     digit : str
         ``3`` takes it, ``4`` declines, ``9`` wrong number; from whoever holds it ``5`` has arrived
-        and ``6`` all is well; anything else is no answer.
+        and ``6`` all is well (also from who is asked whether it is so); anything else is no answer.
     now : datetime
         Aware UTC.
     role : str
         ``caregiver`` or ``dispatcher``.
     attempt : int or None
         The call's attempt where known: a stale call without a key rings nobody.
+    wrong : str
+        With an empty ``digit``: the key that was pressed all the same, and does nothing.
     """
     d = Draft(incident, now)
     if digit == TAKE_DIGIT:
         take(d, person_id, role)
-    elif digit in {ARRIVED_DIGIT, SAFE_DIGIT} and incident.acknowledged and incident.owner_id == person_id:
-        if digit == ARRIVED_DIGIT:
-            arrive(d, person_id)
-        else:
-            be_safe(d, person_id)
-    elif _passed_on(d, person_id, digit, attempt):
+    elif digit == ARRIVED_DIGIT and incident.acknowledged and incident.owner_id == person_id:
+        arrive(d, person_id)
+    elif digit == SAFE_DIGIT and incident.acknowledged and (
+        incident.owner_id == person_id or may_agree(incident, person_id)
+    ):
+        be_safe(d, person_id)
+    elif _passed_on(d, person_id, digit, attempt, wrong or digit):
         advance(d)
     return d.done()
 
 
-def _passed_on(d: Draft, person_id: UUID, digit: str, attempt: int | None) -> bool:
+def _passed_on(d: Draft, person_id: UUID, digit: str, attempt: int | None, key: str) -> bool:
     """Write down an answer that takes nothing; whether the ladder waited for just this one."""
     ladder, contact = d.incident.ladder, waiting_for(d.incident)
     current = contact is not None and contact.person_id == person_id
@@ -104,9 +119,20 @@ def _passed_on(d: Draft, person_id: UUID, digit: str, attempt: int | None) -> bo
         d.log(Log.WRONG_NUMBER, who(person_id))
         _give_back(d, person_id)
     else:
-        d.log(Log.CONTACT_NO_KEY, who(person_id))
+        d.log(Log.CONTACT_NO_KEY, who(person_id), **_pressed(key))
         current = current and attempt in {None, ladder.round}
     return current
+
+
+def _pressed(key: str) -> dict[str, Param]:
+    return {"key": key} if key else {}
+
+
+def wrong_key(incident: Incident, by: str, key: str, now: datetime) -> Decision:
+    """Somebody pressed a key that does nothing, and hears the menu again: only written down."""
+    d = Draft(incident, now)
+    d.log(Log.WRONG_KEY, by, key=key)
+    return d.done()
 
 
 def eta_pressed(incident: Incident, person_id: UUID, digit: str, now: datetime) -> Decision:
@@ -144,13 +170,13 @@ def contact_call_ended(
     return d.done()
 
 
-def desk_answered(incident: Incident, digit: str, now: datetime) -> Decision:
+def desk_answered(incident: Incident, digit: str, now: datetime, wrong: str = "") -> Decision:
     """The staffed desk pressed a key: ``3`` takes it, anything else lets it ring again in its turn."""
     d = Draft(incident, now)
     if digit == TAKE_DIGIT:
         take(d, None, Role.DESK)
     else:
-        d.log(Log.DESK_NO_KEY, DESK)
+        d.log(Log.DESK_NO_KEY, DESK, **_pressed(wrong or digit))
     return d.done()
 
 

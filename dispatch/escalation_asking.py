@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from dispatch.alarm import Priority
+from dispatch.alarm import Param, Priority
 from dispatch.codes import CloseReason, Disbelief, Log, Message, Outcome, Why
 from dispatch.escalation_draft import PATIENT, Draft
 from dispatch.escalation_holding import confirm, end_check, reopen, settle
 from dispatch.escalation_ladder import alert
-from dispatch.escalation_telling import may_hear, plan_coming, tell_owner, tell_rung
+from dispatch.escalation_telling import (
+    forget_fine,
+    may_hear,
+    pass_fine_on,
+    plan_coming,
+    question_over,
+    tell_owner,
+    tell_rung,
+)
 from dispatch.incident import (
     SETTLING,
     Channel,
@@ -28,14 +36,20 @@ HELP_DIGIT = "2"
 def ask_again(d: Draft) -> None:
     """Place the next call to the person, within the budget that began with the first."""
     ask, policy = d.incident.ask, d.incident.policy
-    ask.attempt += 1
-    ask.picked_up = False
     ask.ends_at = ask.ends_at or d.after(policy.ask_budget_s)
     ask.due_at = min(d.after(policy.ask_attempt_s), ask.ends_at)
+    _ring_person(d, Message.ASK)
+
+
+def _ring_person(d: Draft, message: Message) -> None:
+    ask, policy = d.incident.ask, d.incident.policy
+    ask.attempt += 1
+    ask.picked_up = False
+    ask.calling_until = d.after(policy.ring_s + policy.ask_talk_s)
     d.send(
         "ask",
         Target.PATIENT,
-        Message.ASK,
+        message,
         kind=NotificationKind.ASK,
         channel=Channel.VOICE,
         attempt=ask.attempt,
@@ -43,6 +57,27 @@ def ask_again(d: Draft) -> None:
         expires_s=policy.ask_budget_s,
     )
     d.log(Log.ASKED, attempt=ask.attempt)
+
+
+def ask_beside(d: Draft) -> None:
+    """Ring who pressed SOS, beside everybody else: was it a mistake?
+
+    Call it after ``alert``. It sets no timer, delays no page and moves no state: all that comes of it is what whoever
+    takes the case is told. A call that asks already goes on instead.
+    """
+    incident, ask = d.incident, d.incident.ask
+    if not incident.policy.can_be_asked or ask.duress or incident.acknowledged:
+        return
+    ask.beside_last = ask.attempt + incident.policy.ask_attempts
+    if ask.calling_until is None or d.due(ask.calling_until):
+        _ring_beside(d)
+    else:
+        d.cancel_asks = False
+
+
+def _ring_beside(d: Draft) -> None:
+    """Who has a secret key may stand beside somebody who must not hear that help was called."""
+    _ring_person(d, Message.ASK_BESIDE if d.incident.policy.duress_digit is None else Message.ASK)
 
 
 def ask_next_or_confirm(d: Draft) -> None:
@@ -136,6 +171,10 @@ def patient_answered(incident: Incident, digit: str, now: datetime, vitals: Vita
     """
     d = Draft(incident, now)
     duress = incident.policy.duress_digit is not None and digit == incident.policy.duress_digit
+    if incident.open:
+        d.incident.ask.beside_last = 0
+        if by == "call":
+            question_over(d)
     if digit == FINE_DIGIT and not duress:
         _fine(d, vitals, by)
     else:
@@ -147,6 +186,7 @@ def _fine(d: Draft, vitals: Vitals, by: str) -> None:
     incident = d.incident
     if incident.state is not State.CHECKING:
         d.log(Log.LATE_FINE, PATIENT, by=by)
+        pass_fine_on(d)
         return
     incident.ask.answer = "fine"
     d.log(Log.ANSWERED_FINE, PATIENT, by=by)
@@ -154,6 +194,7 @@ def _fine(d: Draft, vitals: Vitals, by: str) -> None:
     if reason is not None:
         d.log(Log.FINE_NOT_BELIEVED, reason=reason.value)
         confirm(d, Why.FINE_NOT_BELIEVED)
+        pass_fine_on(d)
         alert(d)
         return
     end_check(d, Why.FINE, PATIENT)
@@ -166,13 +207,17 @@ def _fine(d: Draft, vitals: Vitals, by: str) -> None:
 def _help(d: Draft, digit: str, by: str, *, duress: bool) -> None:
     incident, ask = d.incident, d.incident.ask
     checking = incident.state is State.CHECKING
-    why = Why.DURESS if duress else (Why.HELP if digit else Why.NO_KEY)
+    why = Why.DURESS if duress else _meaning(digit)
+    said: dict[str, Param] = {"by": by, "how": why.value}
+    if why is Why.OTHER_KEY:
+        said["key"] = digit
     if not checking:
-        d.log(Log.LATE_HELP, PATIENT, by=by, how=why.value)
+        d.log(Log.LATE_HELP, PATIENT, **said)
     else:
-        d.log(Log.ANSWERED_DURESS if duress else Log.ANSWERED_HELP, PATIENT, by=by, how=why.value)
+        d.log(Log.ANSWERED_DURESS if duress else Log.ANSWERED_HELP, PATIENT, **said)
     if not incident.open:
         return
+    forget_fine(d)
     could_hear = may_hear(incident)
     if duress:
         ask.duress, incident.coming.due_at = True, None
@@ -196,10 +241,25 @@ def _help(d: Draft, digit: str, by: str, *, duress: bool) -> None:
         alert(d)
 
 
+def _meaning(digit: str) -> Why:
+    """What a key other than "fine" says: the log must not claim that somebody asked in so many keys."""
+    if not digit:
+        return Why.NO_KEY
+    return Why.HELP if digit == HELP_DIGIT else Why.OTHER_KEY
+
+
 def ask_call_ended(incident: Incident, outcome: Outcome | str, attempt: int, now: datetime) -> Decision:
     """A call to the person ended without a key; a stale attempt changes nothing."""
     d = Draft(incident, now)
-    if incident.state is State.CHECKING and attempt == incident.ask.attempt:
+    ask = d.incident.ask
+    current = incident.open and attempt == ask.attempt
+    if current and incident.state is State.CHECKING:
+        question_over(d)
         d.log(Log.ASK_CALL_ENDED, outcome=Outcome(outcome).value, attempt=attempt)
         ask_next_or_confirm(d)
+    elif current and ask.calling_until is not None:
+        question_over(d)
+        d.log(Log.ASK_CALL_ENDED, outcome=Outcome(outcome).value, attempt=attempt)
+        if incident.state is State.CONFIRMED and not incident.acknowledged and ask.attempt < ask.beside_last:
+            _ring_beside(d)
     return d.done()

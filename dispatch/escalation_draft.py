@@ -48,6 +48,10 @@ def copied(incident: Incident) -> Incident:
         going=None if incident.going is None else replace(incident.going),
         coming=replace(incident.coming),
         handovers=[replace(handover) for handover in incident.handovers],
+        unit=None if incident.unit is None else replace(incident.unit),
+        there=list(incident.there),
+        relieved=None if incident.relieved is None else replace(incident.relieved),
+        said_safe=list(incident.said_safe),
     )
 
 
@@ -187,14 +191,18 @@ def clamp(incident: Incident, now: datetime) -> Incident:
     fixed.ask.due_at = at_most(fixed.ask.due_at, max(policy.ask_attempt_s, policy.ask_talk_s))
     fixed.ask.ends_at = at_most(fixed.ask.ends_at, max(policy.ask_budget_s, policy.ask_talk_s))
     fixed.ask.overlap_at = at_most(fixed.ask.overlap_at, policy.overlap_s)
+    call_s = policy.ring_s + policy.ask_talk_s
+    fixed.ask.calling_until = at_most(fixed.ask.calling_until, call_s)
     ladder.due_at = at_most(ladder.due_at, policy.slow_round_s if in_slow_gap(fixed) else policy.contact_step_s)
     ladder.round_started_at = at_most(ladder.round_started_at, 0)
     fixed.desk.due_at = at_most(fixed.desk.due_at, desk_s(fixed))
     fixed.deadline_at = at_most(fixed.deadline_at, held_s(fixed))
     fixed.settle_at = at_most(fixed.settle_at, policy.settle_s)
-    fixed.coming.due_at = at_most(fixed.coming.due_at, max(policy.coming_s, policy.coming_again_s))
+    fixed.coming.due_at = at_most(fixed.coming.due_at, max(policy.coming_s, policy.coming_again_s, call_s))
     for handover in fixed.handovers[-1:]:
         handover.due_at = at_most(handover.due_at, policy.handover_s)
+    if fixed.unit is not None:
+        fixed.unit.due_at = at_most(fixed.unit.due_at, policy.dispatched_s)
     if fixed.going is not None:
         fixed.going.eta_at = min(fixed.going.eta_at, now + (fixed.going.eta_at - fixed.going.said_at))
         fixed.going.said_at = min(fixed.going.said_at, now)

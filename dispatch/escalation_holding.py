@@ -7,7 +7,7 @@ from uuid import UUID
 from dispatch.codes import CloseReason, Log, Message, Role, Why
 from dispatch.escalation_draft import SYSTEM, Draft, held_s, renewed, who
 from dispatch.escalation_ladder import alert, breaks_through, start_desk
-from dispatch.escalation_telling import plan_coming, tell_owner, tell_rung
+from dispatch.escalation_telling import plan_coming, tell_desk, tell_owner, tell_rung
 from dispatch.incident import SETTLING, UNDER_WAY, State
 
 
@@ -46,7 +46,8 @@ def release(d: Draft) -> None:
     """Nobody holds it any more, so nobody is coming."""
     d.incident.owner_id = d.incident.owner_role = d.incident.deadline_at = None
     d.incident.acknowledged = False
-    d.incident.going = d.incident.coming.due_at = None
+    d.incident.going = d.incident.coming.due_at = d.incident.relieved = None
+    d.incident.there, d.incident.said_safe = [], []
 
 
 def stop_paging(d: Draft) -> None:
@@ -63,7 +64,13 @@ def hold(d: Draft, person_id: UUID | None, role: str) -> None:
     incident = d.incident
     if incident.going is not None and incident.going.person_id != person_id:
         incident.going = None
+    if incident.owner_id != person_id:
+        incident.relieved, incident.said_safe = None, []
+    if person_id in incident.ladder.declined:
+        incident.ladder.declined.remove(person_id)
     incident.owner_id, incident.owner_role, incident.acknowledged = person_id, role, True
+    # Whoever takes it hears or reads it with everything else: no message need follow.
+    incident.ask.fine_told = incident.ask.fine_at is not None
     incident.deadline_at = d.after(held_s(incident))
     d.stamp("acknowledged_at")
 
@@ -127,6 +134,8 @@ def _nothing_pending(d: Draft) -> None:
     d.incident.coming.due_at = None
     if d.incident.offered is not None:
         d.incident.offered.due_at = None
+    if d.incident.unit is not None:
+        d.incident.unit.due_at = None
 
 
 def deadline_passed(d: Draft) -> None:
@@ -158,3 +167,12 @@ def deadline_passed(d: Draft) -> None:
     if incident.lapses >= 2 or (late is not None and breaks_through(incident)):
         # The same contact may take it for ever and never go: the staffed desk hears of it too.
         start_desk(d)
+
+
+def unit_overdue(d: Draft) -> None:
+    """Nothing was heard of the unit for a while: our own desk is rung to ask 119, whoever is with the person."""
+    if d.incident.unit is None:
+        return
+    d.incident.unit.due_at = d.after(d.incident.policy.dispatched_s)
+    d.log(Log.UNIT_REMINDED)
+    tell_desk(d, Message.DESK_REMINDER)

@@ -7,14 +7,18 @@ from uuid import UUID
 
 from dispatch.codes import HUMAN_CLOSE_REASONS, Action, CloseReason, Log, Message, Role, Why
 from dispatch.escalation_draft import Draft, refuse, renewed, who
-from dispatch.escalation_going import mark_arrival
+from dispatch.escalation_going import follow_unit, mark_arrival
 from dispatch.escalation_holding import close_now, confirm, hold, settle, take
-from dispatch.escalation_telling import plan_coming, tell_rung
+from dispatch.escalation_telling import plan_coming, tell_desk, tell_rung
 from dispatch.incident import (
+    EDGES,
     SETTLING,
+    THERE,
     Decision,
     Incident,
     State,
+    Unit,
+    UnitStage,
     allowed_actions,
     progress_states,
 )
@@ -83,6 +87,8 @@ def acknowledge(incident: Incident, person_id: UUID, role: str, now: datetime) -
 def dispatch(incident: Incident, person_id: UUID, reference: str, called_at: datetime, now: datetime) -> Decision:
     """A named person says "I have called 119", with the time and what 119 gave as reference.
 
+    While somebody is with the person the state stays as it is, and the unit is followed beside it.
+
     Parameters
     ----------
     incident : Incident
@@ -100,46 +106,98 @@ def dispatch(incident: Incident, person_id: UUID, reference: str, called_at: dat
     _require(incident, Action.DISPATCH)
     if not reference.strip():
         raise ValueError("reference must say what 119 gave you (a number, or who answered), was empty")
-    if called_at > now + CLOCK_TOLERANCE:
-        raise ValueError(f"called_at must be the time of the call to 119, was in the future: {called_at}")
-    by = who(person_id)
-    if d.incident.state is not State.CONFIRMED:
-        confirm(d, Why.HUMAN, by)
-    d.move(State.DISPATCHED)
-    d.incident.settle_at = d.incident.close_reason = None
-    d.incident.external_reference = reference.strip()
-    d.stamp("unit_notified_at", min(called_at, now))
-    d.log(Log.DISPATCHED, by, reference=reference.strip(), called_at=called_at.isoformat())
+    _called(d, person_id, reference.strip(), called_at)
     caregiver_goes = d.incident.acknowledged and d.incident.owner_role == Role.CAREGIVER
-    if caregiver_goes:
-        d.incident.deadline_at = renewed(d)
-    else:
-        hold(d, person_id, Role.DISPATCHER)
-        plan_coming(d)
-    tell_rung(d, Message.HELP_SENT, but=person_id)
+    _followed_by(d, person_id, Role.DISPATCHER, stays=caregiver_goes)
     return d.done()
 
 
-def progress(incident: Incident, person_id: UUID, state: State | str, now: datetime) -> Decision:
+def called(incident: Incident, person_id: UUID, reference: str, called_at: datetime, now: datetime) -> Decision:
+    """Whoever holds it, or is there, called 119 themselves; 119 need not have given them a reference.
+
+    The desk hears of it at once, for it follows the unit.
+
+    Raises
+    ------
+    IllegalMove
+        When 119 was called already, or this person neither holds it nor is there.
+    """
+    holds = incident.acknowledged and incident.owner_id == person_id
+    if not holds and person_id not in incident.there:
+        raise refuse(incident, f"{Action.CALLED_119.value} by somebody who neither holds it nor is there")
+    d = Draft(incident, now)
+    _require(incident, Action.CALLED_119)
+    _called(d, person_id, reference.strip(), called_at)
+    _followed_by(d, person_id, Role.CAREGIVER, stays=incident.acknowledged)
+    tell_desk(d)
+    return d.done()
+
+
+def _called(d: Draft, person_id: UUID, reference: str, called_at: datetime) -> None:
+    if called_at > d.now + CLOCK_TOLERANCE:
+        raise ValueError(f"called_at must be the time of the call to 119, was in the future: {called_at}")
+    incident, by = d.incident, who(person_id)
+    if incident.state in THERE:
+        incident.unit = Unit(stage=UnitStage.CALLED, due_at=d.after(incident.policy.dispatched_s))
+    else:
+        if incident.state is not State.CONFIRMED:
+            confirm(d, Why.HUMAN, by)
+        d.move(State.DISPATCHED)
+        incident.settle_at = incident.close_reason = None
+    incident.external_reference = reference or incident.external_reference
+    d.stamp("unit_notified_at", min(called_at, d.now))
+    d.log(Log.DISPATCHED, by, reference=reference or None, called_at=called_at.isoformat())
+
+
+def _followed_by(d: Draft, person_id: UUID, role: Role, *, stays: bool) -> None:
+    """Who holds it from now on; the others hear that 119 was called."""
+    if stays:
+        d.incident.deadline_at = renewed(d)
+    else:
+        hold(d, person_id, role)
+        plan_coming(d)
+    tell_rung(d, Message.HELP_SENT, but=person_id)
+
+
+def progress(
+    incident: Incident, person_id: UUID, state: State | str, now: datetime, role: str = Role.CAREGIVER
+) -> Decision:
     """A later stage was reached; each report renews the deadline."""
     d = Draft(incident, now)
     target = State(state)
     if target not in progress_states(incident):
         raise refuse(incident, f"progress to {target}")
     by = who(person_id)
+    for name in STAGE_TIMES[target]:
+        d.stamp(name)
+    if incident.unit is not None and target not in EDGES[incident.state]:
+        return _beside(d, person_id, target)
     if incident.state in {State.SUSPECTED, State.CHECKING}:
         confirm(d, Why.HUMAN, by)
     d.move(target)
-    for name in STAGE_TIMES[target]:
-        d.stamp(name)
     d.log(Log.PROGRESSED, by, state=target.value)
     if target is State.AT_PATIENT:
         mark_arrival(d, person_id)
+        follow_unit(d, incident.state, UnitStage.WITH_PATIENT)
+    elif d.incident.unit is not None:
+        d.incident.unit = Unit(stage=UnitStage.WITH_PATIENT)
     if d.incident.acknowledged:
         d.incident.deadline_at = renewed(d)
     else:
-        hold(d, person_id, Role.CAREGIVER)
-        tell_rung(d, Message.TAKEN, role=Role.CAREGIVER)
+        hold(d, person_id, Role(role))
+        tell_rung(d, Message.TAKEN, role=Role(role))
+    return d.done()
+
+
+def _beside(d: Draft, person_id: UUID, target: State) -> Decision:
+    """The unit came further while somebody is with the person already: the state tells of them, and stays."""
+    incident = d.incident
+    stage = UnitStage.WITH_PATIENT if target is State.AT_PATIENT else UnitStage(target.value)
+    due_at = None if stage is UnitStage.WITH_PATIENT else d.after(incident.policy.dispatched_s)
+    incident.unit = Unit(stage=stage, due_at=due_at)
+    d.log(Log.UNIT_PROGRESSED, who(person_id), unit=stage.value)
+    if incident.owner_id == person_id:
+        incident.deadline_at = renewed(d)
     return d.done()
 
 

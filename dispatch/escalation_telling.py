@@ -10,6 +10,7 @@ from dispatch.alarm import Param
 from dispatch.codes import Log, Message, Outcome, Role
 from dispatch.escalation_draft import PATIENT, Draft, who
 from dispatch.incident import (
+    ON_THE_ROAD,
     SETTLING,
     Channel,
     Decision,
@@ -78,11 +79,47 @@ def tell_owner(d: Draft, message: Message, *, urgent: bool, desk_too: bool = Fal
     d.log(Log.OWNER_TOLD, owner=who(incident.owner_id), message=message.value)
 
 
-def tell_desk(d: Draft) -> None:
+def pass_fine_on(d: Draft) -> None:
+    """The person said "fine", which ends nothing here: whoever takes it hears so; who has it is told, once.
+
+    Never for somebody who is not to be taken at their word, nor after they asked for help, least of all by the secret
+    key.
+    """
+    incident, ask = d.incident, d.incident.ask
+    doubtful = not incident.policy.may_cancel or ask.duress or ask.wants_help
+    if doubtful or incident.desk_only or incident.state not in ON_THE_ROAD:
+        return
+    ask.fine_at = d.now
+    if incident.acknowledged and not ask.fine_told:
+        ask.fine_told = True
+        tell_owner(d, Message.SAYS_FINE, urgent=False)
+
+
+def forget_fine(d: Draft) -> None:
+    """A later cry outweighs it: nobody is told of it any more."""
+    d.incident.ask.fine_at, d.incident.ask.fine_told = None, False
+
+
+def tell_desk(d: Draft, message: Message = Message.DESK_NEWS) -> None:
     """There is something for the staffed desk to read on its screen now, whoever holds the incident."""
     d.incident.tells += 1
-    _ring_desk_for(d, Message.DESK_NEWS)
-    d.log(Log.OWNER_TOLD, owner=who(None), message=Message.DESK_NEWS.value)
+    _ring_desk_for(d, message)
+    d.log(Log.OWNER_TOLD, owner=who(None), message=message.value)
+
+
+def tell_person(d: Draft, person_id: UUID, message: Message) -> None:
+    """Write once to one contact, who holds it or held it."""
+    d.incident.tells += 1
+    d.send(
+        "news",
+        Target.CONTACT,
+        message,
+        kind=NotificationKind.INFORM,
+        channel=_way_to(d.incident, person_id),
+        attempt=d.incident.tells,
+        person_id=person_id,
+    )
+    d.log(Log.OWNER_TOLD, owner=who(person_id), message=message.value)
 
 
 def _ring_desk_for(d: Draft, message: Message) -> None:
@@ -128,12 +165,21 @@ def coming(incident: Incident, now: datetime) -> tuple[UUID | None, str, int | N
 
 
 def plan_coming(d: Draft) -> None:
-    """Have the person rung soon with the news of who comes and when."""
+    """Have the person rung soon with the news of who comes and when; not while they are on the line being asked."""
     word = d.incident.coming
     if not may_hear(d.incident):
         return
     word.tries, word.heard = 0, False
-    word.due_at = d.after(d.incident.policy.coming_s)
+    soon = d.after(d.incident.policy.coming_s)
+    word.due_at = max(soon, d.incident.ask.calling_until or soon)
+
+
+def question_over(d: Draft) -> None:
+    """The call with the question has ended: word of who comes need not wait for it."""
+    ask, word = d.incident.ask, d.incident.coming
+    ask.calling_until = None
+    if word.due_at is not None:
+        word.due_at = min(word.due_at, d.after(d.incident.policy.coming_s))
 
 
 def ring_coming(d: Draft) -> None:

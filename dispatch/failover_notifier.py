@@ -115,6 +115,10 @@ class FailoverNotifier:
             self._in_turn(to, Reach.TEXT), lambda carrier: carrier.find_text(to, since, reference, body)
         )
 
+    def hang_up(self, call: Receipt) -> bool:
+        """By the carrier that took it, ill or not: no other can."""
+        return any(carrier.hang_up(call) for carrier in self._carriers if carrier.name == call.provider)
+
     def events(
         self, url: str, headers: Mapping[str, str], form: Mapping[str, str], body: bytes = b""
     ) -> list[CarrierEvent]:

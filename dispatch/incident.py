@@ -14,6 +14,14 @@ from dispatch.plan import Channel as Channel
 from dispatch.plan import Contact as Contact
 from dispatch.plan import Policy as Policy
 from dispatch.plan import Window as Window
+from dispatch.regions import UNSURE
+from dispatch.regions import Coming as Coming
+from dispatch.regions import Going as Going
+from dispatch.regions import Handover as Handover
+from dispatch.regions import HandoverAnswer as HandoverAnswer
+from dispatch.regions import Relieved as Relieved
+from dispatch.regions import Unit as Unit
+from dispatch.regions import UnitStage as UnitStage
 
 
 class State(StrEnum):
@@ -36,6 +44,8 @@ UNSETTLED = frozenset({State.SUSPECTED, State.CHECKING, State.CONFIRMED})
 UNDER_WAY = frozenset({State.DISPATCHED, State.EN_ROUTE, State.ON_SCENE, State.AT_PATIENT, State.TRANSPORTING})
 ON_THE_ROAD = frozenset({State.CONFIRMED, State.DISPATCHED, State.EN_ROUTE, State.ON_SCENE})
 """Help is needed, and nobody is with the person yet."""
+THERE = frozenset({State.AT_PATIENT, State.TRANSPORTING})
+"""Somebody is with the person; a unit of 119 is followed beside these."""
 SETTLING = frozenset({State.CANCELLED_BY_PATIENT, State.STOOD_DOWN})
 """Over, unless signs worsen or the person asks for help before it closes by itself."""
 SILENCE = frozenset({"device_silent", "device_never_reported", "area_silent"})
@@ -86,6 +96,14 @@ class Ask(msgspec.Struct, kw_only=True):
     """Whether the person asked for help, in time or late."""
     duress: bool = False
     """Whether the secret key was ever pressed: their telephone must not speak of help any more."""
+    calling_until: datetime | None = None
+    """How long a call with the question may last: meanwhile no other call is placed to them. It wakes nothing."""
+    beside_last: int = 0
+    """The last attempt of a question beside an SOS; 0 where none is asked, or it is answered."""
+    fine_at: datetime | None = None
+    """When the person said "fine" so that whoever takes it hears of it; None again after any later cry."""
+    fine_told: bool = False
+    """Whether whoever holds it knows."""
 
 
 class Ladder(msgspec.Struct, kw_only=True):
@@ -110,50 +128,6 @@ class Ladder(msgspec.Struct, kw_only=True):
     declined: list[UUID] = []
     retired: list[UUID] = []
     """Numbers that turned out wrong."""
-
-
-class Going(msgspec.Struct, kw_only=True):
-    """Somebody is on their way: who, and when they said they will be there."""
-
-    person_id: UUID
-    said_at: datetime
-    eta_at: datetime
-    arrived_at: datetime | None = None
-
-
-class Coming(msgspec.Struct, kw_only=True):
-    """What the person hears of who comes: when they are rung next, and what they were rung for."""
-
-    due_at: datetime | None = None
-    attempt: int = 0
-    """Counts on for ever: it is the ``attempt`` of these calls."""
-    tries: int = 0
-    """How often they were rung for the present word."""
-    heard: bool = False
-
-
-class HandoverAnswer(StrEnum):
-    ACCEPTED = "accepted"
-    REJECTED = "rejected"
-    UNANSWERED = "unanswered"
-
-
-UNSURE = (None, HandoverAnswer.UNANSWERED)
-"""An offer that may still be answered, be it late."""
-
-
-class Handover(msgspec.Struct, kw_only=True):
-    """A record offered to an emergency service's desk by a named human, and what came of it."""
-
-    to: str
-    """Which desk, in the words of who offered it."""
-    by: UUID
-    offered_at: datetime
-    due_at: datetime | None = None
-    """When no answer counts as none, and the record is read out by telephone."""
-    answer: HandoverAnswer | None = None
-    reason: str = ""
-    reference: str = ""
 
 
 class Desk(msgspec.Struct, kw_only=True):
@@ -192,6 +166,14 @@ class Incident(msgspec.Struct, kw_only=True):
     coming: Coming = msgspec.field(default_factory=Coming)
     handovers: list[Handover] = []
     """The latest is the last; an earlier one was rejected or not answered."""
+    unit: Unit | None = None
+    """A unit of 119 while somebody is with the person; before that the state itself says how far it is."""
+    there: list[UUID] = []
+    """Who says that they are with the person."""
+    relieved: Relieved | None = None
+    """Whom the present owner relieved by being there first."""
+    said_safe: list[UUID] = []
+    """Who is there and says that all is well, which somebody else still has to agree with."""
 
     @property
     def open(self) -> bool:
@@ -253,6 +235,7 @@ class Incident(msgspec.Struct, kw_only=True):
             self.ask.overlap_at,
             self.coming.due_at,
             self.handovers[-1].due_at if self.handovers else None,
+            self.unit.due_at if self.unit is not None else None,
             self.ladder.due_at,
             self.desk.due_at,
             self.deadline_at,
@@ -347,10 +330,14 @@ INTERVALS: dict[str, tuple[str, str]] = {
 
 
 def intervals(times: dict[str, datetime]) -> dict[str, float | None]:
-    """Response intervals in seconds; None where one of the two stamps is missing."""
+    """Response intervals in seconds; None where a stamp is missing, or the end was earlier than the start.
+
+    The latter is no interval: somebody else was with the person before the unit was on the scene.
+    """
+    spans = {name: (times.get(start), times.get(end)) for name, (start, end) in INTERVALS.items()}
     return {
-        name: (times[end] - times[start]).total_seconds() if start in times and end in times else None
-        for name, (start, end) in INTERVALS.items()
+        name: (end - start).total_seconds() if start is not None and end is not None and end >= start else None
+        for name, (start, end) in spans.items()
     }
 
 
@@ -359,7 +346,9 @@ def progress_states(incident: Incident) -> tuple[State, ...]:
     if incident.state in UNSETTLED:
         return (State.AT_PATIENT,)
     stages = (State.EN_ROUTE, State.ON_SCENE, State.AT_PATIENT, State.TRANSPORTING)
-    return tuple(state for state in stages if state in EDGES[incident.state])
+    followed = incident.unit if incident.state in THERE else None
+    beside = () if followed is None else stages[list(UnitStage).index(followed.stage) : 3]
+    return tuple(state for state in stages if state in beside or state in EDGES[incident.state])
 
 
 def allowed_actions(incident: Incident) -> tuple[Action, ...]:
@@ -369,15 +358,16 @@ def allowed_actions(incident: Incident) -> tuple[Action, ...]:
     allowed = {
         Action.CLAIM: unnamed and state not in SETTLING and incident.open,
         Action.ACKNOWLEDGE: unnamed and state not in SETTLING and incident.open,
-        Action.DISPATCH: state in UNSETTLED or state in SETTLING,
+        Action.DISPATCH: state in UNSETTLED or state in SETTLING or (state in THERE and incident.unit is None),
         Action.PROGRESS: bool(progress_states(incident)) and state not in SETTLING,
         Action.NOTE: True,
         Action.STAND_DOWN: State.STOOD_DOWN in EDGES[state],
         Action.CLOSE: State.CLOSED in EDGES[state],
         Action.GOING: (state in UNSETTLED or state in ON_THE_ROAD)
         and (unnamed or incident.owner_role == Role.CAREGIVER),
-        Action.ARRIVED: State.AT_PATIENT in EDGES[state] or state in UNSETTLED,
+        Action.ARRIVED: State.AT_PATIENT in EDGES[state] or state in UNSETTLED or state in THERE,
         Action.SAFE: state is State.AT_PATIENT and incident.acknowledged and not incident.unit_called,
+        Action.CALLED_119: state in UNSETTLED or (state in THERE and incident.unit is None),
         Action.HAND_OVER: incident.open and state not in SETTLING and incident.offered is None,
         Action.HANDOVER_ANSWERED: bool(incident.handovers) and incident.handovers[-1].answer in UNSURE,
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 from dispatch.alarm import AlarmCondition, Param, Priority
 from dispatch.codes import CloseReason, Log, Message, Role
-from dispatch.incident import LogEntry, State
+from dispatch.incident import LogEntry, State, UnitStage
 from dispatch.messages_signs import CAUSES, FINE, MEASURED_IN, MEASURES, MORE_VITALS, PLACES, SHORTLY, SIGNS
 from dispatch.messages_terms import (
     CLOSE_REASONS,
@@ -21,11 +21,12 @@ from dispatch.messages_terms import (
     PRIORITIES,
     ROLES,
     STATES,
+    UNIT_STAGES,
     WHYS,
 )
 from dispatch.messages_texts import FULLER, GOING_BY, TAKEN_BY, TEXTS, UNRUNG
 from dispatch.messages_words import REASONS as FIRST_REASONS
-from dispatch.messages_words import SAID, UNKNOWN_REASON, VITALS, Pair, Words
+from dispatch.messages_words import SAID, UNKNOWN_REASON, VITALS, Pair, Words, counted
 from dispatch.notifier import CallStatus, Prompt
 
 LANGUAGES = ("ko", "en")
@@ -51,6 +52,7 @@ LOG_TABLES: dict[str, tuple[Mapping[Any, Pair], ...]] = {
     "priority": (PRIORITIES,),
     "role": (ROLES,),
     "state": (STATES,),
+    "unit": (UNIT_STAGES,),
 }
 
 
@@ -103,7 +105,7 @@ def _worded(words: Words, values: Mapping[str, str]) -> tuple[str, list[str]]:
     """The fullest sentence whose values are known, and the clauses whose values are."""
     full = words.full if words.full and _needs(words.full) <= values.keys() else words.plain
     clauses = [clause.format(**values) for clause in words.clauses if _needs(clause) <= values.keys()]
-    return full.format(**values), clauses
+    return counted(full.format(**values)), clauses
 
 
 def _value(name: str, value: Param, language: str) -> str | None:
@@ -143,7 +145,7 @@ def _measured(condition: AlarmCondition, worded: Mapping[str, str], language: st
         said = {name: _plain(v, 1 if same else decimals) for name, v in known.items()}
         for name, called, units in (("measured", "value", MEASURES), ("usually", "usual", MEASURES | SHORTLY)):
             if called in said:
-                said[name] = units[vital][language].format(n=said[called])
+                said[name] = counted(units[vital][language].format(n=said[called]))
     if "worst" in worded:
         said["worst_at"] = " ".join([worded["worst"], *([said["measured"]] if "measured" in said else [])])
     return said
@@ -196,9 +198,9 @@ def _said(
     return Prompt(language=language, lines=(*SAID[key][language], *more), ask=ask, turn=turn)
 
 
-def ask_prompt(language: str, turn: int = 1) -> Prompt:
+def ask_prompt(language: str, turn: int = 1, message: Message = Message.ASK) -> Prompt:
     """The question to the person, without a name: another may have picked up."""
-    return _said("ask" if turn == 1 else "ask_again", language, ask=True, turn=turn)
+    return _said(message.value if turn == 1 else f"{message}_again", language, ask=True, turn=turn)
 
 
 def band_question(language: str) -> str:
@@ -216,11 +218,25 @@ def contact_menu(language: str, turn: int = 1) -> Prompt:
     return _said("contact_menu" if turn == 1 else "contact_menu_again", language, ask=True, turn=turn)
 
 
-def contact_taken(language: str, patient_name: str, reasons: Iterable[str], address: str | None = None) -> Prompt:
-    """After key 3: the key spoken back, then who it is about, why, and where."""
+def says_fine(language: str, fine_at: datetime | None, now: datetime) -> str | None:
+    """That the person answered "fine", and how long ago once that is a minute; None where they did not."""
+    if fine_at is None:
+        return None
+    age_s = (now - fine_at).total_seconds()
+    ago = duration_text(age_s, language) if age_s >= 60 else ""
+    if spoken_language(language) == "ko":
+        return f"본인은 {ago + ' 전 ' if ago else ''}괜찮다고 답했습니다. 그래도 확인해 주세요."
+    return f"They answered that they are fine{f', {ago} ago' if ago else ''}. Please check all the same."
+
+
+def contact_taken(
+    language: str, patient_name: str, reasons: Iterable[str], address: str | None = None, fine: str | None = None
+) -> Prompt:
+    """After key 3: the key spoken back, then who it is about, why, what they answered, and where."""
     korean = spoken_language(language) == "ko"
     lines = [f"{patient_name} 님 일입니다." if korean else f"It is about {patient_name}."]
     lines += [reason if reason.endswith(".") else f"{reason}." for reason in reasons]
+    lines += [fine] if fine else []
     if address:
         lines.append(f"주소는 {address}입니다." if korean else f"The address is {address}.")
     return _said("contact_taken", language, *lines, *SAID["contact_end"][spoken_language(language)])
@@ -281,8 +297,8 @@ def prompt_for(message: Message | str, language: str, turn: int = 1) -> Prompt:
     Raises ``ValueError`` for a message that is only ever written.
     """
     key = Message(message)
-    if key is Message.ASK:
-        return ask_prompt(language, turn)
+    if key in {Message.ASK, Message.ASK_BESIDE}:
+        return ask_prompt(language, turn, key)
     if key is Message.CONTACT_MENU:
         return contact_menu(language, turn)
     if key not in SPOKEN:
@@ -325,6 +341,10 @@ def text_for(message: Message | str, language: str, params: Mapping[str, Param] 
 
 def state_text(state: State | str, language: str) -> str:
     return STATES[State(state)][spoken_language(language)]
+
+
+def unit_text(stage: UnitStage | str, language: str) -> str:
+    return UNIT_STAGES[UnitStage(stage)][spoken_language(language)]
 
 
 def priority_text(priority: Priority | str, language: str) -> str:
@@ -373,7 +393,8 @@ def log_text(entry: LogEntry, language: str, name_of: Callable[[str], str]) -> s
         text = _log_value(name, value, language, name_of)
         if text is not None:
             values[name] = text
-    return _worded(LOGS[Log(entry.what)][language], values)[0]
+    sentence, clauses = _worded(LOGS[Log(entry.what)][language], values)
+    return f"{sentence} ({', '.join(clauses)})" if clauses else sentence
 
 
 def _log_value(name: str, value: Param, language: str, name_of: Callable[[str], str]) -> str | None:

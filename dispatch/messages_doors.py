@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatch.messages_words import Pair
+from dispatch.messages_words import Pair, counted
 from dispatch.notifier import Prompt
 
 WORDS: dict[str, Pair] = {
@@ -34,6 +34,10 @@ WORDS: dict[str, Pair] = {
         "ko": "6번을 누르셨습니다. 무사하신 것으로 적었습니다. 고맙습니다.",
         "en": "You pressed 6. We have noted that all is well. Thank you.",
     },
+    "safe_noted": {
+        "ko": "6번을 누르셨습니다. 말씀은 적어 두었습니다. 아직 마치지 않았고, 관제센터가 확인합니다.",
+        "en": "You pressed 6. That is written down. It is not closed yet: the control centre will look into it.",
+    },
     "not_now": {
         "ko": "지금은 그렇게 적을 수 없습니다. 화면에서 확인해 주시거나 다시 전화해 주세요.",
         "en": "That cannot be noted now. Please look in Ansim, or call again.",
@@ -63,6 +67,9 @@ WORDS: dict[str, Pair] = {
         "en": "This is Ansim. To hear who is coming to help, press 1. To speak with somebody, press 0.",
     },
     "goodbye": {"ko": "전화기를 가까이 두고 기다려 주세요.", "en": "Please keep your phone close to you."},
+    "wrong_key": {"ko": "그 번호는 없습니다.", "en": "That key does nothing."},
+    "wrong_key_end": {"ko": "다른 분께 전화하겠습니다.", "en": "We will ring somebody else."},
+    "wrong_key_desk": {"ko": "잠시 뒤 다시 전화하겠습니다.", "en": "We will call again shortly."},
     "connecting": {"ko": "연결하겠습니다. 잠시만 기다려 주세요.", "en": "We are connecting you. Please wait."},
     "cannot_connect": {"ko": "지금은 연결할 수 없습니다.", "en": "We cannot connect you now."},
     "desk_five": {
@@ -81,6 +88,10 @@ WORDS: dict[str, Pair] = {
     "see_link": {"ko": "보기: {link}", "en": "See: {link}"},
     "mail_subject": {"ko": "[안심] 확인이 필요합니다", "en": "[Ansim] Please look at this"},
     "push_title": {"ko": "안심", "en": "Ansim"},
+    "push_desk": {
+        "ko": "맡을 사람을 기다리는 사건이 있습니다. 현황판에서 확인해 주세요.",
+        "en": "A case waits for somebody at the desk. Please look at the board.",
+    },
 }
 """Spoken and written words by key; what is in braces is filled in."""
 
@@ -88,12 +99,12 @@ TAKING = frozenset({"contact_text", "contact_menu", "drill_text", "verify_text"}
 """Messages that ask for an answer, so that a code makes sense."""
 CONFIRMING = frozenset({"drill_text", "verify_text"})
 """Those that only ask for a sign of life: there is nothing to take."""
-OWNING = frozenset({"news", "reminder"})
+OWNING = frozenset({"news", "says_fine", "reminder", "safe_asked"})
 
 
 def word(key: str, language: str, **values: object) -> str:
     """One sentence; a language we do not speak is answered in English."""
-    return WORDS[key]["ko" if language == "ko" else "en"].format(**values)
+    return counted(WORDS[key]["ko" if language == "ko" else "en"].format(**values))
 
 
 def say(language: str, *keys: str, ask: bool = False, turn: int = 1, wait_s: int = 8, **values: object) -> Prompt:

@@ -23,6 +23,23 @@ WORDS: dict[str, Pair] = {
         "en": "This is Ansim. The drill has been stopped. A real call may follow at once: "
         "please hang up and answer the next call.",
     },
+    "desk_menu": {
+        "ko": "안심 시험 전화입니다. 실제 상황이 아닙니다. 이 전화를 받으셨으면 1번을 눌러 주세요.",
+        "en": "This is a test call from Ansim. Nothing has happened. Please press 1 to show that somebody is there.",
+    },
+    "desk_confirmed": {
+        "ko": "{digit}번을 누르셨습니다. 시험 전화를 확인했습니다. 고맙습니다.",
+        "en": "You pressed {digit}. The test is confirmed. Thank you.",
+    },
+    "desk_no_key": {
+        "ko": "누르신 번호가 확인되지 않았습니다. 시험 전화를 나중에 다시 드리겠습니다.",
+        "en": "We did not get a key. This test will call again later.",
+    },
+    "desk_stopped": {
+        "ko": "안심입니다. 시험 전화를 멈추었습니다. 실제 상황이 있으니 지금 끊고 다음 전화를 받아 주세요.",
+        "en": "This is Ansim. The test has been stopped: something real is open. "
+        "Please hang up and answer the next call.",
+    },
     "verify_confirmed": {
         "ko": "{digit}번을 누르셨습니다. 비상 연락처로 확인했습니다. 고맙습니다.",
         "en": "You pressed {digit}. This number is now a verified emergency contact. Thank you.",

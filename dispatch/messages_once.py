@@ -31,6 +31,21 @@ WORDS: dict[Message, tuple[str, dict[str, tuple[str, ...]]]] = {
             ),
         },
     ),
+    Message.ASK_BESIDE: (
+        "1",
+        {
+            "ko": (
+                "안녕하세요, 안심입니다.",
+                "도움을 불렀습니다. 잘못 누르셨으면 1번을 눌러 주세요.",
+                "도움이 필요하시면 누르지 말고 기다려 주세요. 도와드릴 분께 계속 전화합니다.",
+            ),
+            "en": (
+                "Hello, this is Ansim.",
+                "We have called for help. If you pressed by mistake, press 1.",
+                "If you need help, press nothing: we go on ringing for help.",
+            ),
+        },
+    ),
     Message.CONTACT_MENU: (
         "3",
         {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dispatch.alarm import Priority
 from dispatch.codes import CloseReason, Disbelief, Log, Outcome, Role, Why
-from dispatch.incident import State
+from dispatch.incident import State, UnitStage
 from dispatch.messages_words import Pair, Words
 from dispatch.notifier import CallStatus
 
@@ -20,6 +20,12 @@ STATES: dict[State, Pair] = {
     State.CANCELLED_BY_PATIENT: {"ko": "본인이 괜찮다고 함", "en": "Patient says fine"},
     State.STOOD_DOWN: {"ko": "대응 중지", "en": "Stood down"},
     State.CLOSED: {"ko": "종료", "en": "Closed"},
+}
+UNIT_STAGES: dict[UnitStage, Pair] = {
+    UnitStage.CALLED: {"ko": "119 신고함", "en": "119 called"},
+    UnitStage.EN_ROUTE: {"ko": "119 출동 중", "en": "119 on the way"},
+    UnitStage.ON_SCENE: {"ko": "119 현장 도착", "en": "119 on scene"},
+    UnitStage.WITH_PATIENT: {"ko": "119가 곁에 있음", "en": "119 with the patient"},
 }
 PRIORITIES: dict[Priority, Pair] = {
     Priority.HIGH: {"ko": "긴급", "en": "High"},
@@ -56,6 +62,7 @@ OUTCOMES: dict[str, Pair] = {
     Outcome.FAILED.value: {"ko": "연결 실패", "en": "could not be reached"},
     Outcome.VOICEMAIL.value: {"ko": "음성사서함", "en": "voicemail"},
     Outcome.HUNG_UP.value: {"ko": "끊음", "en": "hung up"},
+    Outcome.CALLED_OFF.value: {"ko": "더 필요하지 않아 전화를 멈춤", "en": "called off, no longer needed"},
 }
 WHYS: dict[Why, Pair] = {
     Why.SOS: {"ko": "도움 버튼", "en": "help button"},
@@ -64,6 +71,10 @@ WHYS: dict[Why, Pair] = {
     Why.FINE: {"ko": "괜찮다고 함", "en": "says fine"},
     Why.FINE_NOT_BELIEVED: {"ko": "괜찮다는 답만으로 끝낼 수 없음", "en": "the word fine is not enough"},
     Why.HELP: {"ko": "도움을 요청함", "en": "asked for help"},
+    Why.OTHER_KEY: {
+        "ko": "다른 번호를 눌러 도움 요청으로 봄",
+        "en": "pressed another key, which counts as asking for help",
+    },
     Why.NO_KEY: {"ko": "전화는 받았으나 답이 없음", "en": "picked up but pressed nothing"},
     Why.DURESS: {"ko": "비밀 도움 신호", "en": "secret call for help"},
     Why.UNANSWERED: {"ko": "답이 없음", "en": "no answer"},
@@ -110,6 +121,18 @@ LOGS: dict[Log, dict[str, Words]] = {
     },
     Log.PICKED_UP: {"ko": Words("전화를 받았습니다: {who}"), "en": Words("Picked up: {who}")},
     Log.RETURNED_CALL: {"ko": Words("되걸어 온 전화: {who}"), "en": Words("Rang back: {who}")},
+    Log.WRONG_KEY: {
+        "ko": Words("{who}: 없는 번호를 누름", "{who}: 없는 번호를 눌러 다시 안내함 (누른 번호 {key})"),
+        "en": Words("{who} pressed a key that does nothing", "{who} pressed {key}, which does nothing"),
+    },
+    Log.OFFERED: {
+        "ko": Words("{who}: 다른 건의 전화를 받아 이 건을 안내함"),
+        "en": Words("{who} picked up about another case and was offered this one"),
+    },
+    Log.CALLED_OFF: {
+        "ko": Words("{who}: 더 필요하지 않아 걸던 전화를 멈춤"),
+        "en": Words("The call to {who} was stopped: nobody else was needed"),
+    },
     Log.ASK_CALL_ENDED: {
         "ko": Words("대상자와 통화하지 못했습니다", "대상자 전화: {outcome}"),
         "en": Words("The call to the patient ended", "Call to the patient: {outcome}"),
@@ -123,8 +146,8 @@ LOGS: dict[Log, dict[str, Words]] = {
         "en": Words("The patient answered: fine"),
     },
     Log.ANSWERED_HELP: {
-        "ko": Words("대상자에게 도움이 필요합니다", "대상자의 답: {how}"),
-        "en": Words("The patient needs help", "The patient's answer: {how}"),
+        "ko": Words("대상자에게 도움이 필요합니다", "대상자의 답: {how}", ("누른 번호 {key}",)),
+        "en": Words("The patient needs help", "The patient's answer: {how}", ("key {key}",)),
     },
     Log.ANSWERED_DURESS: {
         "ko": Words("대상자가 비밀 도움 신호를 보냈습니다"),
@@ -135,12 +158,12 @@ LOGS: dict[Log, dict[str, Words]] = {
         "en": Words("Fine was not enough to stop", "Fine was not enough to stop: {reason}"),
     },
     Log.LATE_FINE: {
-        "ko": Words("뒤늦게 괜찮다고 답해 기록만 했습니다"),
-        "en": Words("A late answer, fine, was noted and stops nothing"),
+        "ko": Words("대상자가 괜찮다고 답했으나 멈추지 않습니다"),
+        "en": Words("The patient answered fine: noted, and it stops nothing"),
     },
     Log.LATE_HELP: {
-        "ko": Words("대상자가 뒤늦게 도움을 요청했습니다"),
-        "en": Words("The patient asked for help later on"),
+        "ko": Words("대상자에게 도움이 필요합니다", "대상자의 답: {how}", ("누른 번호 {key}",)),
+        "en": Words("The patient needs help", "The patient's answer: {how}", ("key {key}",)),
     },
     Log.CONFIRMED: {
         "ko": Words("도움이 필요한 상황으로 보았습니다", "도움이 필요한 상황으로 보았습니다: {why}"),
@@ -163,8 +186,10 @@ LOGS: dict[Log, dict[str, Words]] = {
         "en": Words("No answer from {who}", "{who}: {outcome}"),
     },
     Log.CONTACT_NO_KEY: {
-        "ko": Words("{who}: 받았으나 답이 없음"),
-        "en": Words("{who} picked up but pressed nothing"),
+        "ko": Words("{who}: 받았으나 답이 없음", "{who}: 받았으나 맞는 번호를 누르지 않음 (누른 번호 {key})"),
+        "en": Words(
+            "{who} picked up but pressed nothing", "{who} picked up, pressed {key} and no key that does anything"
+        ),
     },
     Log.CONTACT_DECLINED: {"ko": Words("{who}: 어렵다고 답함"), "en": Words("{who} cannot take it")},
     Log.WRONG_NUMBER: {
@@ -188,8 +213,13 @@ LOGS: dict[Log, dict[str, Words]] = {
         "en": Words("The control centre did not answer", "Call to the control centre: {outcome}"),
     },
     Log.DESK_NO_KEY: {
-        "ko": Words("관제센터가 받았으나 답이 없습니다"),
-        "en": Words("The control centre picked up but pressed no key to take it"),
+        "ko": Words(
+            "관제센터가 받았으나 답이 없습니다", "관제센터가 받았으나 맞는 번호를 누르지 않음 (누른 번호 {key})"
+        ),
+        "en": Words(
+            "The control centre picked up but pressed no key to take it",
+            "The control centre picked up and pressed {key}, which does not take it",
+        ),
     },
     Log.ACKNOWLEDGED: {
         "ko": Words("맡았습니다: {who}", "맡았습니다: {who} ({role})"),
@@ -233,6 +263,14 @@ LOGS: dict[Log, dict[str, Words]] = {
         "ko": Words("진행 상황이 바뀌었습니다: {who}", "{state}: {who}"),
         "en": Words("Progress reported by {who}", "{state}: {who}"),
     },
+    Log.UNIT_PROGRESSED: {
+        "ko": Words("119 소식: {who}", "{unit}: {who}"),
+        "en": Words("News of the 119 crew by {who}", "{unit}: {who}"),
+    },
+    Log.UNIT_REMINDED: {
+        "ko": Words("119 소식이 없어 관제센터에 다시 알렸습니다"),
+        "en": Words("No news of the 119 crew; the control centre was reminded"),
+    },
     Log.NOTED: {
         "ko": Words("메모: {who}", "메모: {text} ({who})"),
         "en": Words("Note by {who}", "{who}: {text}"),
@@ -258,7 +296,23 @@ LOGS: dict[Log, dict[str, Words]] = {
         "en": Words("Nobody arrived at the time that was given", "{person} did not arrive at the time they gave"),
     },
     Log.ARRIVED: {"ko": Words("{who}: 대상자 곁에 도착"), "en": Words("{who} is with the patient")},
+    Log.ARRIVED_TOO: {
+        "ko": Words("{who}: 곁에 있다고 알림. 맡은 사람은 그대로입니다"),
+        "en": Words("{who} says they are there too; who holds it stays the same"),
+    },
+    Log.TAKE_FIRST: {
+        "ko": Words("{who}: 도착했다고 했으나 먼저 맡아야 합니다"),
+        "en": Words("{who} says they are there, but has to take it first, having declined"),
+    },
     Log.SAFE: {"ko": Words("{who}: 무사하다고 알림"), "en": Words("{who} says that all is well")},
+    Log.SAFE_NOTED: {
+        "ko": Words("{who}: 무사하다고 알림. 적어만 두었고 관제센터가 판단합니다"),
+        "en": Words("{who} says that all is well: written down, the control centre decides"),
+    },
+    Log.SAFE_ASKED: {
+        "ko": Words("{who}: 무사하다고 알림. 앞서 맡은 쪽의 확인을 기다립니다"),
+        "en": Words("{who} says that all is well: whoever had it before, or the control centre, has to agree"),
+    },
     Log.PATIENT_TOLD: {
         "ko": Words("누가 오는지 알리려고 대상자에게 전화했습니다"),
         "en": Words("Rang the patient to say who is coming"),

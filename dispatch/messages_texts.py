@@ -26,6 +26,10 @@ TEXTS: dict[Message, Pair] = {
         "ko": "[안심] 맡으신 일에 새로운 신호가 있습니다. 지금 확인해 주세요.",
         "en": "[Ansim] There is a new sign in what you took on. Please check now.",
     },
+    Message.SAYS_FINE: {
+        "ko": "[안심] 맡으신 일로, 본인은 괜찮다고 답했습니다. 그래도 확인해 주세요.",
+        "en": "[Ansim] About what you took on: the person says that they are fine. Please check all the same.",
+    },
     Message.REMINDER: {
         "ko": "[안심] 맡으신 일이 아직 끝나지 않았습니다. 진행 상황을 알려 주세요.",
         "en": "[Ansim] What you took on is still open. Please tell us how it stands.",
@@ -37,6 +41,14 @@ TEXTS: dict[Message, Pair] = {
     Message.ARRIVED: {
         "ko": "[안심] 맡은 분이 도착했습니다. 마무리되면 다시 알려 드립니다.",
         "en": "[Ansim] Somebody is there now. We will tell you when it is over.",
+    },
+    Message.ARRIVED_OTHER: {
+        "ko": "[안심] 다른 분이 먼저 도착했습니다. 마무리되면 다시 알려 드립니다.",
+        "en": "[Ansim] Somebody else got there first. We will tell you when it is over.",
+    },
+    Message.SAFE_ASKED: {
+        "ko": "[안심] 도착한 분이 무사하다고 합니다. 맞는지 보고 알려 주세요.",
+        "en": "[Ansim] Who is there says all is well. Please look and tell us if it is.",
     },
     Message.DRILL_TEXT: {
         "ko": "[안심] 훈련입니다. 실제 상황이 아닙니다. 받으셨다고 알려 주세요.",

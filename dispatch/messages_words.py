@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
+
+_ONE = re.compile(
+    r"(?<![\d.,:])1 (second|minute|hour|day|week|month|year|time|step|place|device|incident|proof|row|line)s\b"
+)
+
+
+def counted(text: str) -> str:
+    """English as it is said of one: ``1 years`` reads ``1 year``."""
+    return _ONE.sub(r"1 \1", text)
 
 
 class Words(NamedTuple):
@@ -184,6 +194,26 @@ SAID: dict[str, dict[str, tuple[str, ...]]] = {
             "If you press nothing, we will ring for help.",
         ),
     },
+    "ask_beside": {
+        "ko": (
+            "안녕하세요, 안심입니다.",
+            "도움을 불렀습니다. 잘못 누르셨으면 1번, 도움이 필요하시면 2번을 눌러 주세요.",
+        ),
+        "en": (
+            "Hello, this is Ansim.",
+            "We have called for help. If you pressed by mistake, press 1. If you need help, press 2.",
+        ),
+    },
+    "ask_beside_again": {
+        "ko": (
+            "잘못 누르셨으면 1번, 도움이 필요하시면 2번을 눌러 주세요.",
+            "누르지 않으셔도 도와드릴 분께 계속 전화합니다.",
+        ),
+        "en": (
+            "If you pressed by mistake, press 1. If you need help, press 2.",
+            "If you press nothing, we go on ringing for help.",
+        ),
+    },
     "reply_fine": {
         "ko": ("괜찮으시다니 다행입니다.", "도움이 필요하시면 언제든 도움 버튼을 눌러 주세요."),
         "en": ("Good to hear that you are fine.", "If you need help, press your help button at any time."),
@@ -285,6 +315,13 @@ SAID: dict[str, dict[str, tuple[str, ...]]] = {
             "If you are still on it, press 3. If you cannot, press 4.",
         ),
     },
+    "says_fine": {
+        "ko": ("안심입니다. 맡으신 일로, 본인은 괜찮다고 답했습니다.", "그래도 확인해 주세요."),
+        "en": (
+            "This is Ansim. About what you took on: the person says that they are fine.",
+            "Please check all the same.",
+        ),
+    },
     "nothing_open": {
         "ko": ("안심입니다. 지금 확인이 필요한 일은 없습니다.", "위급하면 바로 일일구에 전화해 주세요."),
         "en": ("This is Ansim. Nothing needs your attention now.", "In an emergency, call one one nine."),
@@ -307,6 +344,14 @@ SAID: dict[str, dict[str, tuple[str, ...]]] = {
     "arrived": {
         "ko": ("안심입니다. 맡은 분이 도착했습니다.", "마무리되면 다시 알려 드리겠습니다."),
         "en": ("This is Ansim. Somebody is there now.", "We will tell you when it is over."),
+    },
+    "arrived_other": {
+        "ko": ("안심입니다. 다른 분이 먼저 도착했습니다.", "마무리되면 다시 알려 드리겠습니다."),
+        "en": ("This is Ansim. Somebody else got there first.", "We will tell you when it is over."),
+    },
+    "safe_asked": {
+        "ko": ("안심입니다. 도착한 분이 무사하다고 합니다.", "맞는지 안심 화면에서 알려 주세요."),
+        "en": ("This is Ansim. Who is there says that all is well.", "Please tell us in Ansim whether it is so."),
     },
     "help_sent": {
         "ko": ("안심입니다. 연락드린 일로 일일구에 신고했습니다.", "진행 상황은 안심에서 보실 수 있습니다."),

@@ -199,6 +199,8 @@ class PushRequest(msgspec.Struct, frozen=True, kw_only=True):
     body: str
     path: str = "/"
     """Which of our pages a tap opens."""
+    stays: bool = False
+    """Whether it stays on the screen until somebody taps it or sends it away."""
     valid_s: int = 300
 
 
@@ -273,6 +275,12 @@ class Notifier(Protocol):
 
     def find_text(self, to: str, since: datetime, reference: str, body: str) -> Found:
         """As ``find_call``, for a text of these words."""
+
+    def hang_up(self, call: Receipt) -> bool:
+        """Take back a call that nobody has picked up yet; False where there was nothing to take back any more.
+
+        A call that was answered goes on: somebody is listening.
+        """
 
     def reach(self, number: str) -> frozenset[Reach]:
         """How this carrier reaches this number, as declared for its country and kind of line."""

@@ -7,13 +7,15 @@ RFC 8030 (delivery), RFC 8291 and RFC 8188 (encryption for one browser), RFC 829
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import logging
 import os
 import re
+import socket
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -23,8 +25,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from urllib3.exceptions import NewConnectionError
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.util.connection import create_connection
 
+from dispatch import subscription
 from dispatch.notifier import Fault, NotificationError, PushRequest
 
 RECORD_BYTES = 4096
@@ -32,7 +39,48 @@ LONGEST_BYTES = 3993
 """RFC 8291 section 4: what fits into the one record that push services must take."""
 TOKEN_LASTS = timedelta(hours=12)
 """RFC 8292 section 2: at most 24 hours."""
+LONGEST_ID = 500
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class NotPublic(NewConnectionError):
+    """A name that stands for no address on the public network: nothing was sent."""
+
+
+class _PublicConnection(HTTPSConnection):
+    """Connects to public addresses only, and to the very one that was judged."""
+
+    def _new_conn(self) -> socket.socket:
+        try:
+            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            raise NameResolutionError(self.host, self, socket.gaierror(str(error))) from error
+        addresses = [str(one[4][0]).partition("%")[0] for one in found]
+        public = [one for one in addresses if subscription.is_public(ip_address(one))]
+        if not public:
+            raise NotPublic(self, "the push service's name stands for no public address")
+        try:
+            options = self.socket_options
+            return create_connection((public[0], self.port), self.timeout, self.source_address, options)
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "the push service did not answer in time") from error
+        except OSError as error:
+            raise NewConnectionError(self, "the push service was not reached") from error
+
+
+class _PublicPool(HTTPSConnectionPool):
+    ConnectionCls = _PublicConnection
+
+
+class _PublicAdapter(HTTPAdapter):
+    """A name was judged when the browser gave it; what it stands for is judged at every connection.
+
+    Where the site reaches the network through a proxy, the proxy looks names up and answers for them.
+    """
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"https": _PublicPool}
 
 
 class WebPusher:
@@ -58,17 +106,20 @@ class WebPusher:
         self._clock = clock
         self._timeout_s = timeout_s
         self._session = requests.Session()
+        self._session.mount("https://", _PublicAdapter())
+        if loopback:
+            for host in LOCAL_HOSTS:
+                name = f"[{host}]" if ":" in host else host
+                self._session.mount(f"https://{name}", HTTPAdapter())
         self.public_key = _text(_point(self._key.public_key()))
         """What a browser is given as ``applicationServerKey``."""
         logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 
     def push(self, request: PushRequest) -> str:
         """Send to one browser; the push service's message id, or our reference where it gives none."""
-        endpoint, theirs, secret = _subscription(request.subscription, self._loopback)
-        plain = json.dumps(
-            {"title": request.title, "body": request.body, "path": request.path, "tag": request.reference},
-            ensure_ascii=False,
-        ).encode()
+        endpoint, theirs, secret = _subscribed(request.subscription, self._loopback)
+        shown = {"title": request.title, "body": request.body, "path": request.path, "stays": request.stays}
+        plain = json.dumps(shown | {"tag": request.reference}, ensure_ascii=False).encode()
         if len(plain) > LONGEST_BYTES:
             raise ValueError(f"title and body must fit into {LONGEST_BYTES} bytes, were {len(plain)}")
         headers = {
@@ -80,10 +131,11 @@ class WebPusher:
             # RFC 8030 5.4: a second try replaces the first where that has not been delivered yet.
             "Topic": re.sub(r"[^A-Za-z0-9_]", "", request.reference)[:32],
         }
-        answer = self._post(endpoint, encrypted(plain, theirs, secret), headers)
-        if answer.status_code < 300:
-            return str(answer.headers.get("Location", "") or request.reference)
-        raise _refusal(answer.status_code, answer.headers.get("Retry-After", ""))
+        # What it says is not read: whoever named this address could keep a sender reading for ever.
+        with self._post(endpoint, encrypted(plain, theirs, secret), headers) as answer:
+            if answer.status_code < 300:
+                return str(answer.headers.get("Location", "") or request.reference)[:LONGEST_ID]
+            raise _refusal(answer.status_code, answer.headers.get("Retry-After", ""))
 
     def _post(self, endpoint: str, body: bytes, headers: dict[str, str]) -> requests.Response:
         try:
@@ -93,10 +145,11 @@ class WebPusher:
                 headers=headers,
                 timeout=(self._timeout_s / 3, self._timeout_s * 2 / 3),
                 allow_redirects=False,
+                stream=True,
                 proxies={"http": "", "https": ""} if urlsplit(endpoint).hostname in LOCAL_HOSTS else None,
             )
         except requests.RequestException as error:
-            kind = type(error).__name__
+            kind = "not_public" if isinstance(_reason(error), NotPublic) else type(error).__name__
             detail = f"the push service was not reached: {kind}"
             ambiguous = not _never_arrived(error)
             raise NotificationError(
@@ -168,25 +221,17 @@ def _text(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def _raw(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-def _subscription(given: dict[str, object], loopback: bool) -> tuple[str, ec.EllipticCurvePublicKey, bytes]:
+def _subscribed(given: dict[str, object], loopback: bool) -> tuple[str, ec.EllipticCurvePublicKey, bytes]:
     """Address and keys of a browser; one that cannot be used will never work."""
     endpoint, keys = given.get("endpoint"), given.get("keys")
     try:
         if not isinstance(endpoint, str) or not isinstance(keys, dict):
             raise ValueError("endpoint and keys must be present")
-        parts = urlsplit(endpoint)
-        if parts.scheme != "https" if parts.hostname not in LOCAL_HOSTS else not loopback:
-            raise ValueError("endpoint must be the https address of a push service")
-        point = _raw(str(keys["p256dh"]))
+        subscription.check_endpoint(endpoint, loopback=loopback)
+        point = subscription.point(str(keys["p256dh"]))
         theirs = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
-        secret = _raw(str(keys["auth"]))
-        if len(secret) != 16:
-            raise ValueError("auth must be 16 bytes")
-    except (ValueError, KeyError, binascii.Error):
+        secret = subscription.secret(str(keys["auth"]))
+    except (ValueError, KeyError):
         detail = "the browser's subscription cannot be used"
         raise NotificationError(
             detail, permanent=True, fault=Fault.NUMBER, code="subscription", provider=WebPusher.name
@@ -197,8 +242,11 @@ def _subscription(given: dict[str, object], loopback: bool) -> tuple[str, ec.Ell
 def _never_arrived(error: requests.RequestException) -> bool:
     if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError):
         return True
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    return isinstance(reason, NewConnectionError)
+    return isinstance(_reason(error), NewConnectionError)
+
+
+def _reason(error: requests.RequestException) -> object:
+    return getattr(error.args[0], "reason", None) if error.args else None
 
 
 def _refusal(status: int, wait: str) -> NotificationError:

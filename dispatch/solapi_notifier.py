@@ -151,6 +151,10 @@ class SolapiNotifier:
         """The text with our reference."""
         return self._find("text", to, since, reference)
 
+    def hang_up(self, call: Receipt) -> bool:
+        """Never: only what is booked for later can be taken back."""
+        return False
+
     def reach(self, number: str) -> frozenset[Reach]:
         """How this number is reached, as declared in ``dispatch.carriers``."""
         return carriers.reach(self.name, number)

@@ -77,7 +77,8 @@ NUMBER_CODES = frozenset({13223, 13224, 13226, 21211, 21214, 21217, 21219, 21601
 # It is not the number that is wrong, but this carrier's way to it: not permitted, not routed, not this kind of line.
 ROUTE_CODES = frozenset({13225, 13227, 21215, 21216, 21407, 21408, 21612})
 ACCOUNT_CODES = frozenset({10001, 10002, 20003, 20005, 20006, 20403, 20404, 21210, 21212, 21606, 90010})
-
+# The call is answered or over already, or was forgotten.
+TOO_LATE = frozenset({"21220", "20404", "404"})
 
 CONNECTIONS = 32
 LISTED = 100
@@ -204,6 +205,16 @@ class TwilioNotifier:
             since,
         )
         return Found(receipts=listed, sure=True)
+
+    def hang_up(self, call: Receipt) -> bool:
+        """``canceled`` ends what is queued or rings; ``completed`` would cut off somebody who listens."""
+        try:
+            _carrying_on("hanging up", lambda: self._client.calls(call.id).update(status="canceled"))
+        except NotificationError as error:
+            if error.code in TOO_LATE:
+                return False
+            raise
+        return True
 
     def reach(self, number: str) -> frozenset[Reach]:
         """How this number is reached, as declared in ``dispatch.carriers``."""

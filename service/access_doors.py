@@ -84,9 +84,14 @@ def spend(house: House, viewer: Viewer) -> spending.SpendRecord:
 
 
 def add_browser(house: House, viewer: Viewer, wanted: browsers.Browser) -> None:
-    """Tell this person in this browser too; ValueError when its address cannot be."""
+    """Tell this person in this browser too. Raises subscription.Unusable."""
     _require(not viewer.is_machine, viewer, "push")
     browsers.add(house, viewer.person_id, wanted)
+
+
+def browser_marks(house: House, viewer: Viewer) -> list[str]:
+    """By which a browser knows itself among those in which this person is told; a machine has none."""
+    return [] if viewer.is_machine else browsers.marks(house, viewer.person_id)
 
 
 def remove_browser(house: House, viewer: Viewer, endpoint: str) -> None:

@@ -53,7 +53,10 @@ def was_checked(house: House, viewer: Viewer, where: Place, text: str, given: st
 
 
 def publish(house: House, viewer: Viewer, where: Place, text: str, seen: int | None = None) -> str:
-    """Put a document in force; empty takes the scope's own back. Raises PolicyError, Changed, LookupError."""
+    """Put a document in force; empty takes the scope's own back.
+
+    Raises PolicyError, Changed, NothingToWithdraw, LookupError.
+    """
     _require_operator(viewer, "publish_policy")
     return policies.publish(house, viewer.organisation_id, viewer.person_id, where, text, seen=seen)
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import UUID
 
 from service.access import Denied, Viewer, looked
-from service.workflows import drills, looks, reachability, verifying, watching
+from service.workflows import drills, looks, numbers, reachability, verifying, watching
 from service.workflows.drills import NobodyToReach
 from service.workflows.house import House, log
+from service.workflows.incidents import Refused
+from service.workflows.numbers import NumberRecord
 from service.workflows.reachability import ReachRecord
+from service.workflows.verifying import NumberGiven
 
-__all__ = ["NobodyToReach", "ReachRecord"]
+__all__ = ["NobodyToReach", "NumberGiven", "NumberRecord", "ReachRecord"]
+E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 STAFF = frozenset({"dispatcher", "operator"})
 
 
@@ -45,10 +50,53 @@ def verify_number(house: House, viewer: Viewer, patient_id: UUID, person_id: UUI
     return verifying.begin(house, patient_id, person_id, f"person:{viewer.person_id}", call=call)
 
 
+def give_number(house: House, viewer: Viewer, patient_id: UUID, person_id: UUID, phone: str) -> NumberGiven:
+    """Write a new telephone number down: one's own, that of the person one is linked to, or anybody's as staff.
+
+    Raises NobodyToReach, Refused for what is no number.
+    """
+    organisation_id, _ = looks.standing(house, patient_id)
+    _require(_may_give(viewer, organisation_id, patient_id, person_id), viewer, "action:give_number")
+    looked(house, viewer, patient_id, "action:give_number", None)
+    if not E164.fullmatch(phone):
+        raise Refused(
+            f"phone must be an E.164 number such as +821012345678, was {phone[:20]!r}: give it with its country",
+            code="phone_invalid",
+            field="phone",
+        )
+    return verifying.give_number(house, patient_id, person_id, phone, f"person:{viewer.person_id}")
+
+
+def numbers_of(house: House, viewer: Viewer, patient_id: UUID) -> list[NumberRecord]:
+    """The telephone numbers that this viewer may change for a person."""
+    organisation_id, _ = looks.standing(house, patient_id)
+    staff = _is_staff(viewer, organisation_id, "patients:write")
+    _require(staff or patient_id in viewer.patients, viewer, "numbers")
+    looked(house, viewer, patient_id, "numbers", None)
+    found = numbers.records(house, patient_id)
+    return [one for one in found if _may_give(viewer, organisation_id, patient_id, one.person_id)]
+
+
+def numbers_page(house: House, viewer: Viewer, patient_id: UUID) -> dict[str, Any]:
+    """The same as a page, with the name of the person whose contacts they are."""
+    found = numbers_of(house, viewer, patient_id)
+    name = next((one.name for one in found if one.person_id == patient_id), "")
+    return {"id": patient_id, "name": name, "numbers": found, "now": house.clock()}
+
+
+def _may_give(viewer: Viewer, organisation_id: UUID, patient_id: UUID, person_id: UUID) -> bool:
+    if _is_staff(viewer, organisation_id, "patients:write"):
+        return True
+    return patient_id in viewer.patients and person_id in {viewer.person_id, patient_id}
+
+
+def _is_staff(viewer: Viewer, organisation_id: UUID, scope: str) -> bool:
+    return organisation_id == viewer.organisation_id and (bool(viewer.roles & STAFF) or scope in viewer.scopes)
+
+
 def _require_near(house: House, viewer: Viewer, patient_id: UUID, scope: str, purpose: str) -> None:
     organisation_id, _ = looks.standing(house, patient_id)
-    staff = bool(viewer.roles & STAFF) or scope in viewer.scopes
-    may = patient_id in viewer.patients or (staff and organisation_id == viewer.organisation_id)
+    may = patient_id in viewer.patients or _is_staff(viewer, organisation_id, scope)
     _require(may, viewer, purpose)
     looked(house, viewer, patient_id, purpose, None)
 

@@ -25,6 +25,7 @@ from dispatch.notifier import (
     PartnerDesk,
     Pusher,
     Reach,
+    Receipt,
 )
 from dispatch.solapi_notifier import SolapiNotifier
 from dispatch.twilio_notifier import TwilioNotifier
@@ -54,6 +55,9 @@ class NoCarrier:
 
     def find_text(self, to: str, since: datetime, reference: str, body: str) -> Found:
         return Found()
+
+    def hang_up(self, call: Receipt) -> bool:
+        return False
 
     def reach(self, number: str) -> frozenset[Reach]:
         return frozenset()
@@ -113,7 +117,7 @@ def build_pusher(settings: Settings, clock: Clock) -> Pusher | None:
     try:
         pem = path.read_bytes()
         contact = settings.public_url if settings.public_url.startswith("https://") else "mailto:ansim@localhost"
-        return push_notifier.WebPusher(pem, contact, clock, settings.send_timeout_s, loopback=settings.demo)
+        return push_notifier.WebPusher(pem, contact, clock, settings.send_timeout_s, loopback=settings.push_loopback)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

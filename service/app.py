@@ -22,7 +22,7 @@ from service.config import Settings
 from service.keystore import KeyStore, load_or_make_kek
 from service.sealing import KeyRing
 from service.store.database import Database
-from service.web import care, links, pages, policies, proof, quiet, reach
+from service.web import care, links, pages, policies, proof, push, quiet, reach
 from service.workflows.house import House, warn, where
 
 
@@ -98,6 +98,7 @@ def build_app(house: House) -> Flask:
     app.register_blueprint(quiet.create_blueprint())
     app.register_blueprint(reach.create_blueprint())
     app.register_blueprint(proof.create_blueprint())
+    app.register_blueprint(push.create_blueprint())
     errors.install_fallbacks(app)
     app.register_error_handler(access.TooManyTries, _put_off)
     return app

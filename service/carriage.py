@@ -64,6 +64,12 @@ CARRIER_SETTINGS: tuple[Setting, ...] = (
         Kind.PATH,
         "Key that push messages to browsers are signed with; `ansim init` makes it. A new key ends every subscription.",
     ),
+    Setting(
+        "ANSIM_PUSH_LOOPBACK",
+        "no",
+        Kind.FLAG,
+        "Whether a browser may name a push service on this machine: for tests, only with ANSIM_DEMO=yes.",
+    ),
 )
 
 NEEDED = {

@@ -234,6 +234,7 @@ class Settings:
     smtp_url: str = field(repr=False)
     mail_from: str
     vapid_private_key_file: Path
+    push_loopback: bool
     handover_url: str
     send_timeout_s: float
     send_lease_s: float
@@ -332,6 +333,11 @@ def _cross_check(settings: Settings) -> None:
         raise ConfigError(
             f"ANSIM_CLOCK_FILE must not be set without ANSIM_DEMO=yes, was {settings.clock_file}: it moves the clock "
             "that every step goes by, which only `ansim torture` may do; unset it."
+        )
+    if settings.push_loopback and not settings.demo:
+        raise ConfigError(
+            "ANSIM_PUSH_LOOPBACK must not be yes without ANSIM_DEMO=yes, was yes: whoever signs in could make Ansim "
+            "post to this machine; unset it."
         )
     if settings.models_dir is not None and settings.models_public_key is None:
         raise ConfigError(

@@ -8,19 +8,33 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from types import FrameType
 
 from apscheduler.executors.pool import ThreadPoolExecutor as SchedulerThreads
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from service.workflows import auditing, drills, gaps, handover_partner, proof, readings, sending, snoozes, ticking
+from service.workflows import (
+    auditing,
+    calling_off,
+    desk_test,
+    drills,
+    gaps,
+    handover_partner,
+    proof,
+    readings,
+    sending,
+    snoozes,
+    ticking,
+)
 from service.workflows.house import House, log, warn, where
 
 SENDERS = 32
+HANGING_UP = 4
 SWEEP_S = 5.0
 SNOOZES_S = 1.0
+DESK_S = 30.0
 BEAT_S = 2.0
 HANDOVER_S = 1.0
 JOBS_MOST = 16
@@ -80,6 +94,8 @@ class Jobs:
         self._house = house
         self.worker = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._pool = ThreadPoolExecutor(SENDERS, thread_name_prefix="send")
+        # Apart from the senders: hanging up never keeps a call from going out.
+        self._hanging_up = ThreadPoolExecutor(HANGING_UP, thread_name_prefix="hang-up")
         self._ticker = Ticker()
 
     def start(self) -> None:
@@ -87,6 +103,7 @@ class Jobs:
         for name, seconds, work in (
             ("steps", tick_s, self._steps),
             ("outbox", tick_s, self._outbox),
+            ("calling_off", tick_s, self._calling_off),
             ("sweep", SWEEP_S, self._sweep),
             ("snoozes", SNOOZES_S, self._snoozes),
             ("gaps", SWEEP_S, self._gaps),
@@ -95,6 +112,7 @@ class Jobs:
             ("proof", SWEEP_S, self._proof),
             ("handover", HANDOVER_S, self._handover),
             ("drills", SWEEP_S, self._drills),
+            ("desk", DESK_S, self._desk),
         ):
             self._ticker.every(name, seconds, self._guarded(name, work))
         self._ticker.start()
@@ -103,7 +121,8 @@ class Jobs:
 
     def stop(self) -> None:
         self._ticker.stop()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._pool, self._hanging_up):
+            pool.shutdown(wait=True, cancel_futures=True)
         log("jobs_stopped", worker=self.worker)
 
     def run_until_stopped(self) -> None:
@@ -134,6 +153,9 @@ class Jobs:
     def _outbox(self) -> None:
         sending.send_pending(self._house, self.worker, self._pool)
 
+    def _calling_off(self) -> None:
+        wait(calling_off.hang_up_due(self._house, self._hanging_up))
+
     def _sweep(self) -> None:
         ticking.check_silence(self._house)
         ticking.look_at_quiet(self._house)
@@ -151,6 +173,9 @@ class Jobs:
 
     def _drills(self) -> None:
         drills.tick(self._house)
+
+    def _desk(self) -> None:
+        desk_test.tick(self._house)
 
     def _proof(self) -> None:
         proof.sign_closed(self._house)

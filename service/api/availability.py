@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -24,7 +23,9 @@ class NewSnooze(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Which sign to be quiet about, and for how long."""
 
     code: str
-    hours: Literal[1, 2, 4, 8]
+    """A sign that may be snoozed, whether it stands now or comes meanwhile; another is refused with the list."""
+    hours: int
+    """1, 2, 4 or 8."""
 
 
 class SnoozeMade(msgspec.Struct, kw_only=True):

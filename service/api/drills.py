@@ -1,4 +1,4 @@
-"""Fire drills and what they prove: start one, verify a number, ask who can be reached."""
+"""Fire drills and what they prove: start one, verify a number or give a new one, ask who can be reached."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from flask import Blueprint, Response
 
 from service import access_reach
-from service.access_reach import ReachRecord
+from service.access_reach import NumberGiven, NumberRecord, ReachRecord
 from service.api import bodies
 from service.api.auth import house, viewer
 from service.api.errors import Problem
@@ -36,6 +36,15 @@ class ReachList(msgspec.Struct, kw_only=True):
 class Verify(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     by: Literal["text", "call"] = "text"
     """A text with a link where one can be read; "call" rings at once."""
+
+
+class NumberList(msgspec.Struct, kw_only=True):
+    numbers: list[NumberRecord]
+
+
+class NewNumber(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    phone: str
+    """E.164, such as +821012345678."""
 
 
 @blueprint.post("/v1/patients/<uuid:patient_id>/drill")
@@ -68,6 +77,34 @@ def verify(patient_id: UUID, person_id: UUID) -> Response:
         detail = "this person is not a contact of that patient, or has no number"
         raise Problem(404, "not_found", detail) from error
     return _json(VerificationBegun(verification_id=begun), 202)
+
+
+@blueprint.get("/v1/patients/<uuid:patient_id>/numbers")
+@operation(
+    "The telephone numbers of a person and their contacts, as far as the caller may change them",
+    responses={200: NumberList, 401: None, 403: None, 404: None},
+)
+def numbers(patient_id: UUID) -> Response:
+    """What is rung now, when that was last proven, and a new number that is not proven yet."""
+    asking = viewer("patients:write")
+    return _json(NumberList(numbers=access_reach.numbers_of(house(), asking, patient_id)))
+
+
+@blueprint.put("/v1/patients/<uuid:patient_id>/contacts/<uuid:person_id>/phone")
+@operation(
+    "Give a new telephone number for a contact, or with the person's own id for the person",
+    request=NewNumber,
+    responses={202: NumberGiven, 400: None, 401: None, 403: None, 404: None, 422: None},
+)
+def give_number(patient_id: UUID, person_id: UUID) -> Response:
+    """The number that is known to work is rung until somebody confirmed at the new one, which is asked at once."""
+    asking = viewer("patients:write")
+    wanted = bodies.decode(bodies.read(), NewNumber, "body_invalid")
+    try:
+        given = access_reach.give_number(house(), asking, patient_id, person_id, wanted.phone)
+    except access_reach.NobodyToReach as error:
+        raise Problem(404, "not_found", "this person is not a contact of that patient") from error
+    return _json(given, 202)
 
 
 @blueprint.get("/v1/patients/<uuid:patient_id>/reachability")

@@ -8,7 +8,7 @@ import msgspec
 from flask import Blueprint, Flask, Response, request
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from devices.reading import UploadError
 from service.access import Denied
@@ -130,6 +130,9 @@ def _http(error: HTTPException) -> Any:
         return error  # a doubled slash: the way to the right address
     code = CODES.get(status, "error")
     detail = error.description or code
+    if isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        detail = f"the method must be one of {allowed or 'none'} at this address, was {request.method[:20]}"
     if status == 413:
         detail = "the body must be at most 1 MiB; send smaller uploads"
     response = answer(Problem(status, code, detail))

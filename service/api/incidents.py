@@ -42,6 +42,13 @@ class ActionBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Minutes until a caregiver is there."""
 
 
+class NotedRecord(msgspec.Struct, kw_only=True):
+    """A caregiver's word that was written down and did less than was asked: what happened instead."""
+
+    noted: str
+    detail: str
+
+
 @blueprint.get("/v1/incidents")
 @operation(
     "Incidents, newest first",
@@ -80,21 +87,25 @@ def one_incident(incident_id: UUID) -> Response:
     f"Act on an incident ({', '.join(ALL_ACTIONS)})",
     request=ActionBody,
     responses={
-        200: IncidentRecord, 204: None, 400: None, 401: None, 403: None, 404: None, 409: None, 413: None, 415: None,
-        422: None,
+        200: IncidentRecord, 202: NotedRecord, 204: None, 400: None, 401: None, 403: None, 404: None, 409: None,
+        413: None, 415: None, 422: None,
     },
 )
 def act(incident_id: UUID, action: str) -> Response:
-    """Claim, acknowledge, dispatch ... by a named human or machine; a caregiver's own actions are answered 204."""
+    """Claim, acknowledge ... by a named human or machine; a caregiver's own are answered 204, or 202 if only noted."""
     asking = viewer("incidents:write")
     if action not in ALL_ACTIONS:
         raise Problem(404, "action_unknown", f"action must be one of {', '.join(ALL_ACTIONS)}, was {action!r}")
     data = bodies.read()
     body = bodies.decode(data, ActionBody, "action_invalid") if data.strip() else ActionBody()
     fields = {name: getattr(body, name) for name in body.__struct_fields__}
-    access_doors.act(house(), asking, incident_id, action, fields)
+    after = access_doors.act(house(), asking, incident_id, action, fields)
     if not access_doors.sees_record(house(), asking, incident_id):
-        return Response(status=204)
+        noted = caregiving.noted(after, asking.person_id, action)
+        if noted is None:
+            return Response(status=204)
+        told = NotedRecord(noted=noted, detail=caregiving.NOTED[noted])
+        return Response(msgspec.json.encode(told), 202, content_type="application/json")
     return _json(access.incident_record(house(), asking, incident_id, language=language(asking)))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Response
 
+from dispatch.subscription import Unusable
 from service import access_doors
 from service.api import bodies
 from service.api.auth import house, viewer
@@ -19,9 +20,12 @@ blueprint = Blueprint("me", __name__)
 
 
 class PushKey(msgspec.Struct, kw_only=True):
-    """What a browser needs before it can ask to be told; null where no push is set up."""
+    """What a browser needs before it can ask to be told."""
 
     public_key: str | None
+    """VAPID application server key, base64url; null where no push is set up."""
+    browsers: list[str] = []
+    """In which browsers whoever asks is told already: SHA-256 of each endpoint, base64url."""
 
 
 class Endpoint(msgspec.Struct, kw_only=True):
@@ -31,10 +35,11 @@ class Endpoint(msgspec.Struct, kw_only=True):
 @blueprint.get("/v1/me/push")
 @operation("The key by which a browser asks to be told", responses={200: PushKey, 401: None})
 def push_key() -> Response:
-    """VAPID application server key, base64url."""
-    viewer()
+    """With it a browser finds out whether it is one of those in which this person is told."""
+    asking = viewer()
     key: Any = getattr(house().pusher, "public_key", None)
-    return Response(msgspec.json.encode(PushKey(public_key=key)), content_type="application/json")
+    told = PushKey(public_key=key, browsers=access_doors.browser_marks(house(), asking))
+    return Response(msgspec.json.encode(told), content_type="application/json")
 
 
 @blueprint.post("/v1/me/push")
@@ -51,8 +56,9 @@ def add_push() -> Response:
         raise Problem(409, "push_not_set_up", "this site sends no push messages; ask your operator")
     try:
         access_doors.add_browser(house(), asking, wanted)
-    except ValueError as error:
-        raise Problem(422, "endpoint_invalid", str(error), field="endpoint") from error
+    except Unusable as error:
+        code = "endpoint_invalid" if error.field == "endpoint" else "keys_invalid"
+        raise Problem(422, code, str(error), field=error.field) from error
     return Response(status=204)
 
 

@@ -17,7 +17,7 @@ from service.api.errors import Problem
 from service.api.incidents import language
 from service.api.openapi import operation
 from service.workflows import policies
-from service.workflows.policies import Changed, Place, PlaceError
+from service.workflows.policies import Changed, NothingToWithdraw, Place, PlaceError
 from service.workflows.policy_check import Check, ScopeRecord
 
 blueprint = Blueprint("policies", __name__)
@@ -95,7 +95,7 @@ def check() -> Response:
 @operation(
     "Put an escalation policy in force, from the next incident on",
     request=NewPolicy,
-    responses={201: PolicyPublished, 401: None, 403: None, 404: None, 409: None},
+    responses={201: PolicyPublished, 400: None, 401: None, 403: None, 404: None, 409: None, 422: None},
 )
 def publish() -> Response:
     """The narrowest scope holds whole; incidents that run keep the version they began with."""
@@ -107,6 +107,8 @@ def publish() -> Response:
     except PolicyError as error:
         said = "; ".join(f"line {one.line}: {problem_text(one, 'en')}" for one in error.problems)
         raise Problem(422, "policy_invalid", said, field="text") from error
+    except NothingToWithdraw as error:
+        raise Problem(422, "policy_invalid", str(error), field="text") from error
     except Changed as error:
         raise Problem(409, "policy_changed", f"{error}: read it again first", field="seen") from error
     return _json(PolicyPublished(version=version), 201)

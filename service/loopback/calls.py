@@ -70,6 +70,8 @@ class Call:
     errors: list[int] = field(default_factory=list)
     sequence: int = 0
     picked_up: bool = False
+    taken_back: bool = False
+    """Our service wants it cancelled: it ends unless somebody has answered."""
     keys: deque[str] = field(default_factory=deque)
     """Keys that a person pressed and no menu has taken yet."""
     life: Life | None = None

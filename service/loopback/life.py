@@ -54,7 +54,7 @@ class CallLife:
         status = "failed"
         try:
             yield from self._set_up()
-            self._network.advance(self._call, "in-progress", "answered")
+            self._answer()
             yield from self._meet()
             yield from self._converse(self._first_document())
             status = "completed"
@@ -131,6 +131,15 @@ class CallLife:
             yield from self._pause(plan.wait_s)
             if plan.behaviour is Behaviour.REJECT:
                 raise HungUp("busy")
+
+    def _answer(self) -> None:
+        with self._network.lock:
+            self._ends_if_taken_back()
+            self._network.advance(self._call, "in-progress", "answered")
+
+    def _ends_if_taken_back(self) -> None:
+        if self._call.taken_back and "answered" not in self._call.times:
+            raise HungUp("canceled")
 
     def _meet(self) -> Steps:
         """Find out who answered, if that was asked for."""
@@ -273,4 +282,5 @@ class CallLife:
         until = time.monotonic() + seconds / self._network.time_scale
         while not met() and (left := until - time.monotonic()) > 0:
             yield left
+            self._ends_if_taken_back()
         return met()

@@ -219,6 +219,16 @@ class LoopbackNetwork:
         if call.life:
             call.life.interrupt(HungUp(status))
 
+    def take_back(self, call: Call) -> bool:
+        """Cancel a call that nobody has answered yet; whether it was one."""
+        with self.lock:
+            if call.ended or "answered" in call.times:
+                return False
+            call.taken_back = True
+        if call.life:
+            call.life.wake()
+        return True
+
     def advance(self, call: Call, status: str, event: str) -> None:
         """A call moves on, and our service hears of it if it asked to."""
         with self.lock:

@@ -71,9 +71,8 @@ def _call_routes(api: Blueprint, network: LoopbackNetwork) -> None:
         status = request.form.get("Status", "")
         if status not in {"completed", "canceled"}:
             raise RestError(400, 20001, "Status must be completed or canceled: redirecting is not built here")
-        if call.ended or (status == "canceled" and call.status == "in-progress"):
+        if not _through_weather(network, lambda: _end(network, call, status)):
             raise RestError(400, 21220, "Invalid call state")
-        network.end(call, "completed" if call.status == "in-progress" else "canceled")
         return jsonify(call_json(call))
 
 
@@ -94,6 +93,16 @@ def _message_routes(api: Blueprint, network: LoopbackNetwork) -> None:
     @api.get("/Messages/<sid>.json")
     def fetch_message(sid: str) -> Response:
         return jsonify(message_json(_found(network.texts.one(sid))))
+
+
+def _end(network: LoopbackNetwork, call: Call, status: str) -> bool:
+    """``completed`` ends any call, ``canceled`` only one that nobody has answered."""
+    if call.ended:
+        return False
+    if status == "canceled" or call.status != "in-progress":
+        return network.take_back(call)
+    network.end(call, "completed")
+    return True
 
 
 def _through_weather(network: LoopbackNetwork, act: Callable[[], Any]) -> Any:

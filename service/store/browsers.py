@@ -10,8 +10,9 @@ from uuid import UUID
 from sqlalchemy import Row, delete, insert, select, update
 
 from service.store.database import Tx
-from service.store.tables import PushSubscription, table
+from service.store.tables import Membership, PushSubscription, table
 
+_MEMBERSHIP = table(Membership)
 _PUSH = table(PushSubscription)
 
 
@@ -26,6 +27,18 @@ def of(tx: Tx, person_id: UUID) -> Sequence[Row[Any]]:
         .where(_PUSH.c.person_id == person_id, _PUSH.c.ended_at.is_(None))
         .order_by(_PUSH.c.created_at.desc(), _PUSH.c.id.desc())
     ).all()
+
+
+def of_dispatchers(tx: Tx, organisation_id: UUID) -> list[UUID]:
+    """The organisation's dispatchers who have a live browser."""
+    live = select(_PUSH.c.person_id).where(_PUSH.c.ended_at.is_(None))
+    query = select(_MEMBERSHIP.c.person_id).where(
+        _MEMBERSHIP.c.organisation_id == organisation_id,
+        _MEMBERSHIP.c.role == "dispatcher",
+        _MEMBERSHIP.c.ended_at.is_(None),
+        _MEMBERSHIP.c.person_id.in_(live),
+    )
+    return list(dict.fromkeys(tx.conn.execute(query).scalars()))
 
 
 def forget(tx: Tx, endpoint_index: bytes) -> None:

@@ -29,6 +29,8 @@ _OWE_PROOF = (
 )
 PENDING, CLAIMED, SENT, ENDED = "pending", "claimed", "sent", "ended"
 CANCELLED, EXPIRED, FAILED = "cancelled", "expired", "failed"
+CALLING_OFF = "calling_off"
+"""A call that was sent, may still ring and needs nobody to pick it up: it is to be hung up."""
 
 
 def add_condition(tx: Tx, **values: Any) -> None:
@@ -353,11 +355,16 @@ def claim_notifications(
     chosen = (
         select(_OUTBOX.c.id)
         .where(_claimable(now), *([_OUTBOX.c.id.not_in(held)] if held else []))
-        .order_by(case((_OUTBOX.c.kind.in_(URGENT), 0), else_=1), _OUTBOX.c.due_at)
+        .order_by(
+            case((_OUTBOX.c.kind.in_(URGENT), 0), else_=1),
+            _OUTBOX.c.due_at,
+            # Of what one commit wrote, the question beside an SOS goes after the pages.
+            case((_OUTBOX.c.kind == NotificationKind.ASK.value, 1), else_=0),
+        )
         .limit(most)
         .with_for_update(skip_locked=True)
     )
-    return tx.conn.execute(
+    claimed = tx.conn.execute(
         update(_OUTBOX)
         .where(_OUTBOX.c.id.in_(chosen))
         .values(
@@ -370,6 +377,8 @@ def claim_notifications(
         )
         .returning(_OUTBOX)
     ).all()
+    # The database returns them in any order.
+    return sorted(claimed, key=lambda row: row.kind == NotificationKind.ASK.value)
 
 
 def _claimable(now: datetime) -> Any:
@@ -396,7 +405,7 @@ def still_wanted(tx: Tx, row: Row[Any]) -> bool:
     if held is None or row.kind not in PAGING:
         return True
     if row.kind == NotificationKind.ASK:
-        return held.state == State.CHECKING and not held.acknowledged
+        return held.state in {State.CHECKING, State.CONFIRMED} and not held.acknowledged
     return held.state not in {*SETTLING, State.CLOSED} and not held.acknowledged
 
 
@@ -469,6 +478,12 @@ def unsure_calls(tx: Tx, row: Row[Any], since: datetime) -> list[UUID]:
         _OUTBOX.c.unsure_since.is_not(None),
     )
     return list(tx.conn.execute(query.order_by(_OUTBOX.c.unsure_since, _OUTBOX.c.due_at, _OUTBOX.c.id)).scalars())
+
+
+def of_call(tx: Tx, incident_id: UUID, person_id: UUID, provider_id: str) -> Row[Any] | None:
+    """The row that a call to somebody has in another case, which they were offered in it."""
+    mine = _OUTBOX.c.provider_id == provider_id, _OUTBOX.c.incident_id == incident_id
+    return tx.conn.execute(select(_OUTBOX).where(*mine, _OUTBOX.c.target_id == person_id)).first()
 
 
 def last_cursor(tx: Tx) -> int:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 
+from service.store import reachability
 from service.store.database import Tx
 from service.store.tables import (
     EPOCH,
@@ -40,6 +41,8 @@ from service.store.tables import (
     table,
 )
 
+PROVEN_LATELY = timedelta(days=30)
+"""A proof that is younger than that changes nothing about who can be reached by being renewed."""
 _DEVICE = table(Device)
 _ENROLMENT_CODE = table(EnrolmentCode)
 _MEMBERSHIP = table(Membership)
@@ -96,6 +99,20 @@ def add_phone(tx: Tx, **values: Any) -> None:
     tx.conn.execute(insert(_PERSON_PHONE).values(**values))
 
 
+def give_phone(tx: Tx, person_id: UUID, phone_index: bytes) -> None:
+    """A number is given, perhaps once more: what was held against it is forgotten, and so is an old proof then."""
+    this = (_PERSON_PHONE.c.person_id == person_id, _PERSON_PHONE.c.phone_index == phone_index)
+    known = tx.conn.execute(select(_PERSON_PHONE).where(*this)).first()
+    if known is None:
+        position = tx.conn.execute(
+            select(func.count()).select_from(_PERSON_PHONE).where(_PERSON_PHONE.c.person_id == person_id)
+        ).scalar_one()
+        add_phone(tx, person_id=person_id, phone_index=phone_index, position=position)
+    elif known.retired_at is not None or known.broken_at is not None:
+        tx.conn.execute(update(_PERSON_PHONE).where(*this).values(verified_at=None, retired_at=None, broken_at=None))
+    _look_again(tx, person_id)
+
+
 def retired_phones(tx: Tx, person_ids: Iterable[UUID]) -> set[tuple[UUID, bytes]]:
     """The (person, number index) pairs that somebody said are wrong."""
     rows = tx.conn.execute(
@@ -112,6 +129,7 @@ def retire_phone(tx: Tx, person_id: UUID, phone_index: bytes, at: datetime) -> N
         .where(_PERSON_PHONE.c.person_id == person_id, _PERSON_PHONE.c.phone_index == phone_index)
         .values(retired_at=at)
     )
+    _look_again(tx, person_id)
 
 
 def phones_of(tx: Tx, person_ids: Iterable[UUID]) -> Sequence[Row[Any]]:
@@ -121,11 +139,13 @@ def phones_of(tx: Tx, person_ids: Iterable[UUID]) -> Sequence[Row[Any]]:
 
 def phone_answered(tx: Tx, person_id: UUID, phone_index: bytes, at: datetime) -> None:
     """A key was pressed there: the number is theirs, and it works."""
-    tx.conn.execute(
-        update(_PERSON_PHONE)
-        .where(_PERSON_PHONE.c.person_id == person_id, _PERSON_PHONE.c.phone_index == phone_index)
-        .values(verified_at=at, broken_at=None)
-    )
+    this = (_PERSON_PHONE.c.person_id == person_id, _PERSON_PHONE.c.phone_index == phone_index)
+    known = tx.conn.execute(select(_PERSON_PHONE.c.verified_at, _PERSON_PHONE.c.broken_at).where(*this)).first()
+    if known is None:
+        return
+    tx.conn.execute(update(_PERSON_PHONE).where(*this).values(verified_at=at, broken_at=None))
+    if known.verified_at is None or known.broken_at is not None or at - known.verified_at > PROVEN_LATELY:
+        _look_again(tx, person_id)
 
 
 def phone_broken(tx: Tx, person_id: UUID, phone_index: bytes, at: datetime) -> None:
@@ -135,6 +155,12 @@ def phone_broken(tx: Tx, person_id: UUID, phone_index: bytes, at: datetime) -> N
         .where(_PERSON_PHONE.c.person_id == person_id, _PERSON_PHONE.c.phone_index == phone_index)
         .values(broken_at=at)
     )
+    _look_again(tx, person_id)
+
+
+def _look_again(tx: Tx, person_id: UUID) -> None:
+    """What is known of this person's numbers changed: whoever they are a contact of is looked at anew."""
+    reachability.look_again(tx, linked_patients(tx, person_id))
 
 
 def people_with_number(tx: Tx, phone_index: bytes) -> list[UUID]:
@@ -175,6 +201,8 @@ def patients(tx: Tx, organisation_id: UUID) -> Sequence[Row[Any]]:
 
 def add_membership(tx: Tx, **values: Any) -> None:
     tx.conn.execute(insert(_MEMBERSHIP).values(**values))
+    if values.get("patient_id") is not None:
+        reachability.look_again(tx, [values["patient_id"]])
 
 
 def memberships(tx: Tx, person_id: UUID) -> Sequence[Row[Any]]:

@@ -41,9 +41,13 @@ def to_look_at(tx: Tx, before: datetime, now: datetime, most: int = 50) -> list[
 
 
 def look_again(tx: Tx, patient_ids: list[UUID]) -> None:
-    """Something about their contacts changed."""
+    """Something about their contacts changed: the next tick looks, not the next hour.
+
+    A row that somebody else holds is passed over: they may be waiting for one of ours, and the hour comes anyway.
+    """
     if patient_ids:
-        tx.conn.execute(update(_REACH).where(_REACH.c.patient_id.in_(patient_ids)).values(looked_at=None))
+        free = select(_REACH.c.patient_id).where(_REACH.c.patient_id.in_(patient_ids)).with_for_update(skip_locked=True)
+        tx.conn.execute(update(_REACH).where(_REACH.c.patient_id.in_(free)).values(looked_at=None))
 
 
 def with_gaps(tx: Tx, organisation_id: UUID, now: datetime) -> Sequence[Row[Any]]:

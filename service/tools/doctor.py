@@ -56,6 +56,7 @@ def examine(house: House) -> dict[str, str]:
         checks["fallback"] = (
             "ok" if site.fallback_verified(house) else "not verified: run `ansim doctor --ring-fallback`"
         )
+        checks["desk"] = health.DESK_LATE if health.desk_unproven(house) else "ok"
     return checks
 
 

@@ -15,6 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from dispatch.messages_words import counted
 from service.config import Settings
 from service.store.proof_copy import CopyUnreadable, open_copy
 from service.workflows.proof_chains import Report
@@ -133,18 +134,19 @@ def _print(report: Report, export: Export | None, head: bool, took_s: float) -> 
         print(f"... and {len(report.faults) - SHOWN} more: --json has all of them")
     for line in _lines(export) if export else ():
         print(line)
-    print(f"{report.incidents} incidents, {report.proofs} proofs, {report.rows} rows in {took_s:.1f} s")
+    print(counted(f"{report.incidents} incidents, {report.proofs} proofs, {report.rows} rows in {took_s:.1f} s"))
     for name in report.keys.values():
         print(f"signed with key {name}")
     if report.waiting:
-        print(f"{report.waiting} closed cases were still waiting for their proof when this copy was made")
+        print(f"cases closed but without their proof yet when this copy was made: {report.waiting}")
     if report.late:
-        print(f"{report.late} proofs are of a later version: something came after closing, and was signed then")
+        print(f"proofs of a later version, since something came after closing and was signed then: {report.late}")
     if not report.pinned:
         print("The key came with the copy itself. Compare its fingerprint with one on paper, or give --public-key.")
     if head:
         print(f"newest head {report.head or '(none)'}")
-    print("ok: nothing was changed since it was signed" if report.ok else f"ALTERED: {len(report.faults)} places")
+    altered = counted(f"ALTERED: {len(report.faults)} places")
+    print("ok: nothing was changed since it was signed" if report.ok else altered)
 
 
 def _lines(export: Export) -> list[str]:
@@ -158,6 +160,6 @@ def _lines(export: Export) -> list[str]:
         else:
             told += [f"  {name}  {value}" for name, value in content.items() if value]
     if export.withheld:
-        told.append(f"  and {export.withheld} lines that the control centre keeps")
+        told.append(counted(f"  and {export.withheld} lines that the control centre keeps"))
     told.append(f"key {fingerprint(export.public_key)}")
     return told

@@ -28,27 +28,31 @@ def create_blueprint() -> Blueprint:
 
 @for_people
 def act(patient_id: UUID, incident_id: UUID, action: str) -> Any:
-    """Take it, pass it on, go, arrive, all is well: the same as the key on the telephone."""
+    """Take it, pass it on, go, arrive, 119 called, all is well: the same as the key on the telephone."""
     if action not in caregiving.ACTIONS:
         return _problem(404)
-    fields = {"eta_min": request.form.get("eta_min", "")}
+    fields = {name: request.form.get(name, "") for name in ("eta_min", "reference")}
     try:
-        access_doors.act(_house(), g.viewer, incident_id, action, fields)
+        after = access_doors.act(_house(), g.viewer, incident_id, action, fields)
     except Refused as refused:
-        return _said_no(patient_id, _said(refused))
+        return _answer(patient_id, _said(refused), 409)
+    noted = caregiving.noted(after, g.viewer.person_id, action)
+    if noted is not None:
+        return _answer(patient_id, pages._translator()(f"noted.{noted}"), 202)
     if _is_fragment():
         return Response(status=204)
     return redirect(f"/patients/{patient_id}", 303)
 
 
-def _said_no(patient_id: UUID, message: str) -> Response:
+def _answer(patient_id: UUID, message: str, status: int) -> Response:
+    """What came of it, where that is not all that was asked for."""
     if _is_fragment():
-        return make_response({"message": message}, 409)
+        return make_response({"message": message}, status)
     face = access.patient(_house(), g.viewer, patient_id)
     page = render_template(
         "patient.html", card=face, now=_now_of(face), span_s=pages.LAST_HOURS_S, message=message
     )
-    return make_response(page, 409)
+    return make_response(page, status)
 
 
 @for_people

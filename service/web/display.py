@@ -92,6 +92,12 @@ def phone(number: str) -> str:
     return f"{digits[:area]}-{digits[area:-4]}-{digits[-4:]}" if len(digits) >= 9 else number
 
 
+def typed_phone(text: str) -> str:
+    """Return a number typed as at home in Korea, or with its country, in E.164; what is neither is returned bare."""
+    bare = re.sub(r"[\s().-]", "", text.strip())
+    return f"+82{bare[1:]}" if re.fullmatch(r"0[1-9][0-9]{7,9}", bare) else bare
+
+
 def typed_time(text: str, now: datetime) -> datetime:
     """Return the moment that a typed Seoul wall-clock time means: the latest one not in the future.
 

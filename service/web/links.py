@@ -51,11 +51,13 @@ def act(token: str) -> Any:
     except Refused as refused:
         face = access_doors.link_face(_house(), token)
         face = access_doors.link_now(_house(), token, face["language"])
+        if refused.field == "eta_min":
+            return _page(token, face, refused="eta_wrong", given=request.form.get("eta_min", "")[:10], status=422)
         return _page(token, face, refused=refused.code, status=409)
     return _page(token, face)
 
 
-def _page(token: str, face: dict[str, Any], *, refused: str = "", status: int = 200) -> Response:
+def _page(token: str, face: dict[str, Any], *, refused: str = "", given: str = "", status: int = 200) -> Response:
     g.language = face["language"]
     over = face["standing"] == "over" and not face.get("did")
     page = render_template(
@@ -63,6 +65,8 @@ def _page(token: str, face: dict[str, Any], *, refused: str = "", status: int = 
         face=face,
         token=token,
         refused=refused,
+        given=given,
+        longest_eta=caregiving.LONGEST_ETA_MIN,
         etas=caregiving.ETA_CHOICES_MIN,
         now=face.get("now") or _house().clock(),
     )

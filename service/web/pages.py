@@ -20,7 +20,7 @@ from flask import (
     render_template,
     request,
 )
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from service import access
 from service.web import charts, display, help, shield
@@ -38,7 +38,8 @@ FIELDS = {
     "stand_down": ("reason",),
     "close": ("reason",),
 }
-REFUSALS = ("already_taken", "not_allowed_now", "field_invalid", "record_unreadable")
+REFUSALS = ("already_taken", "not_allowed_now", "field_invalid", "record_unreadable", "take_first")
+ENDING = ("close", "stand_down")
 LAST_MINUTES_S = 30 * 60.0
 LAST_HOURS_S = 6 * 3600.0
 
@@ -172,20 +173,24 @@ def _to_login() -> Any:
     return redirect("/login" + (f"?{urlencode({'next': here})}" if here not in ("", "/") else ""))
 
 
-def _problem(status: int) -> Response:
-    page = make_response(render_template("error.html", status=status), status)
+def _problem(status: int, allowed: str = "") -> Response:
+    page = make_response(render_template("error.html", status=status, allowed=allowed), status)
+    if allowed:
+        page.headers["Allow"] = allowed
     return shield.protect(page, page=True)
 
 
 def _dressed(response: Response) -> Response:
     """An unknown address belongs to no blueprint: people get our page, machines keep their problem+json."""
     plain = request.blueprint is None and response.mimetype == "text/html"
-    return _problem(response.status_code) if plain and response.status_code in (404, 405) else response
+    allowed = ", ".join(sorted(response.allow)) if response.status_code == 405 else ""
+    return _problem(response.status_code, allowed) if plain and response.status_code in (404, 405) else response
 
 
 def error_page(error: HTTPException) -> Response:
     """Answer in both languages and without asking the database, which may be what failed."""
-    return _problem(error.code or 500)
+    allowed = ", ".join(sorted(error.valid_methods or ())) if isinstance(error, MethodNotAllowed) else ""
+    return _problem(error.code or 500, allowed)
 
 
 # --- log-in and language ----------------------------------------------------------------------------
@@ -323,6 +328,8 @@ def act(incident_id: UUID, action: str) -> Any:
             fields["called_at"] = display.typed_time(fields["called_at"], _house().clock()).isoformat()
         except ValueError:
             return _refused(incident_id, _translator()("dispatch.time_wrong"))
+    if action in ENDING and request.form.get("sure") != "yes" and _unspoken(incident_id):
+        return _refused(incident_id, _translator()("close.unspoken"))
     try:
         access.act(_house(), g.viewer, incident_id, action, fields)
     except incidents.Refused as refused:
@@ -331,6 +338,11 @@ def act(incident_id: UUID, action: str) -> Any:
         return Response(status=204)
     back = shield.local_path(request.form.get("next"))
     return redirect(back or f"/incidents/{incident_id}", 303)
+
+
+def _unspoken(incident_id: UUID) -> bool:
+    """Whether this would end a cry for help that, as far as we know, nobody has spoken about."""
+    return bool(access.incident(_house(), g.viewer, incident_id).get("unspoken"))
 
 
 def _said(refused: incidents.Refused) -> str:

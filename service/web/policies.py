@@ -13,7 +13,7 @@ from service import access_policies
 from service.web import pages
 from service.web.pages import _house, _translator, for_people
 from service.workflows import policies
-from service.workflows.policies import WITHDRAWN, Changed, Place, PlaceError, Scope
+from service.workflows.policies import WITHDRAWN, Changed, NothingToWithdraw, Place, PlaceError, Scope
 from service.workflows.policy_check import Check, Figure
 
 
@@ -158,7 +158,7 @@ def publish() -> Any:
     seen = int(typed) if typed.isdecimal() and len(typed) < 10 else -1
     try:
         version = access_policies.publish(_house(), g.viewer, where, text, seen)
-    except Changed:
+    except (Changed, NothingToWithdraw):
         return _editor(where, text=text or None, message=_translator()("policies.changed"), status=409)
     except PolicyError:
         return _editor(where, text=text, message=_translator()("policies.not_checked"), status=409)

@@ -1,15 +1,16 @@
-"""Whether help can be reached: the operator's list, and the button that starts a drill."""
+"""Whether help can be reached: the operator's list, the button that starts a drill, and the telephone numbers."""
 
 from __future__ import annotations
 
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, g, redirect, render_template, request
+from flask import Blueprint, Response, g, make_response, redirect, render_template, request
 
 from service import access_reach
-from service.web import pages, shield
-from service.web.pages import _house, _is_fragment, _now_of, for_people
+from service.web import display, pages, shield
+from service.web.pages import _house, _is_fragment, _now_of, _translator, for_people
+from service.workflows.incidents import Refused
 
 
 def create_blueprint() -> Blueprint:
@@ -20,6 +21,9 @@ def create_blueprint() -> Blueprint:
     reach.add_url_rule("/reach", view_func=overview)
     reach.add_url_rule("/reach/body", view_func=body)
     reach.add_url_rule("/patients/<uuid:patient_id>/drill", view_func=drill, methods=["POST"])
+    reach.add_url_rule("/patients/<uuid:patient_id>/numbers", view_func=numbers)
+    reach.add_url_rule("/patients/<uuid:patient_id>/numbers/<uuid:person_id>", view_func=give, methods=["POST"])
+    reach.add_url_rule("/patients/<uuid:patient_id>/numbers/<uuid:person_id>/ask", view_func=ask, methods=["POST"])
     return reach
 
 
@@ -44,3 +48,33 @@ def drill(patient_id: UUID) -> Any:
     if _is_fragment():
         return Response(status=204)
     return redirect(shield.local_path(request.form.get("next")) or f"/patients/{patient_id}", 303)
+
+
+@for_people
+def numbers(patient_id: UUID) -> Any:
+    """Show the telephone numbers that whoever looks may change, and what became of a new one."""
+    return _numbers(patient_id)
+
+
+def _numbers(patient_id: UUID, message: str | None = None, typed: tuple[UUID, str] | None = None) -> Response:
+    face = access_reach.numbers_page(_house(), g.viewer, patient_id)
+    page = render_template("numbers.html", face=face, now=_now_of(face), message=message, typed=typed)
+    return make_response(page, 409 if message else 200)
+
+
+@for_people
+def give(patient_id: UUID, person_id: UUID) -> Any:
+    """Write a new number down; it is asked there."""
+    typed = request.form.get("phone", "")
+    try:
+        access_reach.give_number(_house(), g.viewer, patient_id, person_id, display.typed_phone(typed))
+    except Refused:
+        return _numbers(patient_id, _translator()("numbers.wrong"), (person_id, typed[:40]))
+    return redirect(f"/patients/{patient_id}/numbers", 303)
+
+
+@for_people
+def ask(patient_id: UUID, person_id: UUID) -> Any:
+    """Ask once more whether a number is theirs."""
+    access_reach.verify_number(_house(), g.viewer, patient_id, person_id, call=False)
+    return redirect(f"/patients/{patient_id}/numbers", 303)

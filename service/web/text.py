@@ -6,6 +6,8 @@ import json
 from functools import cache
 from pathlib import Path
 
+from dispatch.messages_words import counted
+
 LANGUAGES = ("ko", "en")
 _FOLDER = Path(__file__).parent / "translations"
 
@@ -39,7 +41,7 @@ class Translator:
             if self.strict:
                 raise MissingText(f"key must be in translations/{self.language}.json, was {key!r}; add it there")
             return key
-        return text.format(**params) if params else text
+        return counted(text.format(**params)) if params else text
 
     def other(self, language: str, key: str) -> str:
         """Return one text in a language named by the page (error pages speak both)."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import base64
+import hashlib
 from uuid import UUID
 
 import msgspec
 
+from dispatch import subscription
 from service.sealing import SealingError
 from service.store import browsers as store
 from service.workflows.house import House, log, new_id, warn
 
 MOST = 10
 """Policy: browsers a person; the oldest goes."""
-LONGEST_ENDPOINT = 1000
 
 
 class BrowserKeys(msgspec.Struct, kw_only=True):
@@ -30,11 +31,9 @@ class Browser(msgspec.Struct, kw_only=True):
 
 
 def add(house: House, person_id: UUID, wanted: Browser) -> None:
-    """Tell this person here too; the same browser again changes nothing. ValueError when it cannot be."""
-    parts = urlsplit(wanted.endpoint)
-    local = house.settings.demo and parts.scheme == "http"
-    if not parts.hostname or (parts.scheme != "https" and not local) or len(wanted.endpoint) > LONGEST_ENDPOINT:
-        raise ValueError("endpoint must be the https address that the browser was given, was another")
+    """Tell this person here too; the same browser again changes nothing. Raises subscription.Unusable."""
+    loopback = house.settings.push_loopback
+    subscription.check(wanted.endpoint, wanted.keys.p256dh, wanted.keys.auth, loopback=loopback)
     index = house.keys.blind_index("push", wanted.endpoint)
     now, subscription_id = house.clock(), new_id()
     sealed = house.seal(person_id, "push_subscription", str(subscription_id), wanted)
@@ -68,6 +67,12 @@ def of(house: House, person_id: UUID) -> list[tuple[UUID, dict[str, object]]]:
             continue
         found.append((row.id, {"endpoint": one.endpoint, "keys": {"p256dh": one.keys.p256dh, "auth": one.keys.auth}}))
     return found
+
+
+def marks(house: House, person_id: UUID) -> list[str]:
+    """One for each browser: it knows its own, and nobody can send anything to a mark."""
+    digests = (hashlib.sha256(str(one["endpoint"]).encode()).digest() for _, one in of(house, person_id))
+    return [base64.urlsafe_b64encode(digest).rstrip(b"=").decode() for digest in digests]
 
 
 def gone(house: House, person_id: UUID, subscription_id: UUID) -> None:

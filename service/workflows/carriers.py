@@ -13,22 +13,22 @@ from service.sealing import SealingError
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import cases, people, spending
+from service.workflows import cases, numbers, spending
 from service.workflows.house import House, log, warn
 
 CODE = "carrier_refuses"
 """The technical condition, and the fact of the site that says with whom it is kept."""
 
 
-def number_broken(house: House, tx: Tx, person_id: UUID, now: datetime) -> None:
+def number_broken(house: House, tx: Tx, row: Row[Any], now: datetime) -> None:
     """The carrier says that there is no such number: shown as broken until somebody answers there."""
     try:
-        found = people.number_of(house, tx, person_id)
+        found = numbers.of_row(house, tx, row)
     except SealingError:
         return
     if found is not None:
-        people_store.phone_broken(tx, person_id, house.keys.blind_index("phone", found[0]), now)
-        warn("number_broken", person=person_id)
+        people_store.phone_broken(tx, row.target_id, house.keys.blind_index("phone", found), now)
+        warn("number_broken", person=row.target_id)
 
 
 def refuses_us(house: House, row: Row[Any]) -> None:

@@ -13,9 +13,10 @@ from sqlalchemy import Row
 
 from dispatch import escalation
 from dispatch.alarm import AlarmCondition, AlarmKind, Priority
-from dispatch.incident import Decision, Incident, LogEntry, NotificationKind, Step, open_incident
+from dispatch.incident import Channel, Decision, Incident, LogEntry, NotificationKind, Step, Target, open_incident
 from service.sealing import SealingError
-from service.store import audit, drills
+from service.store import audit, calling_off, drills
+from service.store import browsers as browser_store
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store.database import Tx
@@ -107,6 +108,9 @@ def settle(house: House, tx: Tx, case: Case, decision: Decision, now: datetime) 
     if decision.cancel_pages or decision.cancel_asks:
         kinds = list(store.PAGING) if decision.cancel_pages else ASKING
         store.cancel_pending(tx, patient_id, incident.id, kinds, now)
+    if decision.cancel_pages:
+        # What rings already is hung up by the jobs.
+        calling_off.call_off(tx, now, incident_id=incident.id)
     enqueue(house, tx, case.patient, case.incident.id, decision.steps, now)
     write_log(house, tx, case.patient.patient_id, incident.id, decision.log, now)
     if decision.retire_number_of is not None:
@@ -142,7 +146,7 @@ def _columns(house: House, incident: Incident, version: int, now: datetime) -> d
 def enqueue(house: House, tx: Tx, patient: Row[Any], incident_id: UUID, steps: list[Step], now: datetime) -> None:
     """Put messages into the outbox: of a case, or of a drill under the drill's id."""
     rows = []
-    for step in steps:
+    for step in [*steps, *_beside_the_desk(house, tx, patient.organisation_id, steps)]:
         notification_id = new_id()
         message = Message(
             params=dict(step.params),
@@ -174,6 +178,16 @@ def enqueue(house: House, tx: Tx, patient: Row[Any], incident_id: UUID, steps: l
             }
         )
     store.add_notifications(tx, rows)
+
+
+def _beside_the_desk(house: House, tx: Tx, organisation_id: UUID, steps: list[Step]) -> list[Step]:
+    """While the desk's telephone rings, the dispatchers' own browsers say so too."""
+    rings = [step for step in steps if step.target is Target.DESK and step.step == "desk"]
+    if not rings or house.pusher is None:
+        return []
+    changes = {"channel": Channel.PUSH, "detect_voicemail": False}
+    told = browser_store.of_dispatchers(tx, organisation_id)
+    return [msgspec.structs.replace(step, person_id=one, **changes) for step in rings for one in told]
 
 
 def write_log(

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from dispatch import messages, messages_doors
-from dispatch.incident import Channel, Target
+from dispatch.incident import Channel, NotificationKind, Target
 from dispatch.notifier import (
     CallRequest,
     CarrierEvent,
@@ -25,7 +25,7 @@ from dispatch.notifier import (
 )
 from service.store import incidents as store
 from service.store.database import Tx
-from service.workflows import browsers, cases, links, people, telephone_menus
+from service.workflows import browsers, cases, links, numbers, people, telephone_menus
 from service.workflows.house import House, log
 
 SHORTEST_VALID_S = 60
@@ -159,8 +159,9 @@ def _push(house: House, row: Row[Any], message: cases.Message) -> Receipt:
     """To every browser of this person; one that takes it is enough."""
     if house.pusher is None:
         raise NotificationError("no push is set up", permanent=True, fault=Fault.ACCOUNT)
-    language = language_of(house, row.target_id)
-    title, body = messages_doors.push(messages.text_for(row.message, language, message.params), language)
+    language, at_desk = language_of(house, row.target_id), row.target == Target.DESK
+    said = messages_doors.word("push_desk", language) if at_desk else None
+    title, body = messages_doors.push(said or messages.text_for(row.message, language, message.params), language)
     taken, refused = None, NotificationError("no browser asked to be told", permanent=True, fault=Fault.NUMBER)
     for subscription_id, subscription in browsers.of(house, row.target_id):
         request = PushRequest(
@@ -168,7 +169,8 @@ def _push(house: House, row: Row[Any], message: cases.Message) -> Receipt:
             reference=str(row.id),
             title=title,
             body=body,
-            path=links.path(house, row),
+            path=f"/incidents/{row.incident_id}" if at_desk else links.path(house, row),
+            stays=row.kind == NotificationKind.PAGE,
             valid_s=_valid_s(house, row),
         )
         try:
@@ -194,7 +196,7 @@ def address(house: House, row: Row[Any]) -> tuple[str, str]:
             raise NotificationError("no fallback desk number is set (ANSIM_FALLBACK_NUMBER)", permanent=True)
         return house.settings.fallback_number, house.settings.desk_language.value
     with house.database.read() as tx:
-        found = people.number_of(house, tx, row.target_id)
+        found = numbers.to_send(house, tx, row)
     if found is None:
         raise NotificationError("this person has no number that works", permanent=True)
     return found

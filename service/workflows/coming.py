@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from dispatch import escalation, messages, messages_doors
-from dispatch.codes import Role
-from dispatch.incident import Incident, Reason
+from dispatch.codes import Log, Role
+from dispatch.incident import Incident, Reason, State, UnitStage, progress_states
 from service.sealing import SealingError
 from service.store.database import Tx
 from service.workflows import cases, people
 from service.workflows.house import House
 
 REASONS_MOST = 3
+SPOKE: frozenset[str] = frozenset(
+    {Log.ANSWERED_FINE, Log.ANSWERED_HELP, Log.ANSWERED_DURESS, Log.LATE_FINE, Log.LATE_HELP, Log.BRIDGED}
+)
+"""Lines after which somebody is known to have spoken with the person, or they with us."""
 
 
 def top_reasons(case: Incident) -> list[Reason]:
@@ -25,7 +30,7 @@ def top_reasons(case: Incident) -> list[Reason]:
 
 
 def who_and_why(house: House, tx: Tx, case: cases.Case, language: str, now: datetime) -> dict[str, Any]:
-    """Whom it is about, why, and where they live."""
+    """Whom it is about, why, what they answered when asked, and where they live."""
     profile = people.profiles(house, tx, [case.patient.patient_id]).get(case.patient.patient_id)
     try:
         address = people.open_care(house, case.patient).address
@@ -34,7 +39,8 @@ def who_and_why(house: House, tx: Tx, case: cases.Case, language: str, now: date
     reasons = [
         messages.reason_text(r.condition, language, r.ended_at or now, spoken=True) for r in top_reasons(case.incident)
     ]
-    return {"patient_name": profile.name if profile else "", "reasons": reasons, "address": address}
+    fine = messages.says_fine(language, case.incident.ask.fine_at, now)
+    return {"patient_name": profile.name if profile else "", "reasons": reasons, "address": address, "fine": fine}
 
 
 def name_of(house: House, tx: Tx, person_id: UUID | None) -> str | None:
@@ -58,6 +64,40 @@ def said_to_the_person(house: House, tx: Tx, incident: Incident, language: str, 
     desk = owner_id is None or role != Role.CAREGIVER
     name = None if desk else name_of(house, tx, owner_id)
     return messages_doors.who_comes(language, name, eta_s, there=there, desk=desk or name is None)
+
+
+def there_face(house: House, tx: Tx, incident: Incident, but: UUID | None) -> dict[str, list[str]]:
+    """For pages, after a tap or a log-in: who else says that they are there, and who that all is well."""
+    names = {p: profile.name for p, profile in people.profiles(house, tx, incident.there).items() if p != but}
+    return {
+        "there_names": [names[p] for p in incident.there if p in names],
+        "safe_names": [names[p] for p in incident.said_safe if p in names],
+    }
+
+
+def unit_face(incident: Incident, language: str) -> dict[str, Any] | None:
+    """For pages: how far 119 is, while somebody is with the person already."""
+    unit = incident.unit
+    if unit is None:
+        return None
+    return {"stage": unit.stage.value, "text": messages.unit_text(unit.stage, language), "due_at": unit.due_at}
+
+
+def stages_face(incident: Incident, language: str) -> list[dict[str, str]]:
+    """What may be reported now; beside somebody who is there the words speak of the unit."""
+    found = []
+    for state in progress_states(incident):
+        text = messages.state_text(state, language)
+        if incident.unit is not None and state is not State.TRANSPORTING:
+            at_patient = state is State.AT_PATIENT
+            text = messages.unit_text(UnitStage.WITH_PATIENT if at_patient else UnitStage(state.value), language)
+        found.append({"state": state.value, "text": text})
+    return found
+
+
+def unspoken(incident: Incident, written: Iterable[str]) -> bool:
+    """Whether somebody pressed the help button and, as far as we know, nobody spoke with them or was there."""
+    return incident.open and incident.sos and "first_help_at" not in incident.times and SPOKE.isdisjoint(written)
 
 
 def going_face(incident: Incident) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from service.store.database import Tx
 from service.workflows import cases, people
 from service.workflows.house import DESK, House, log, new_id
 from service.workflows.incidents import Refused
-from service.workflows.telephone_menus import CONNECT
+from service.workflows.telephone_stages import CONNECT
 
 VALID = timedelta(minutes=2)
 """Policy: whoever asked has given up by then."""

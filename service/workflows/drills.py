@@ -24,7 +24,7 @@ from service.store import drills as store
 from service.store import incidents as outbox
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import carriers, cases, channels, drill_book, people, policies, spending, virtual_bands
+from service.workflows import carriers, cases, channels, drill_book, numbers, people, policies, spending, virtual_bands
 from service.workflows.house import House, log, new_id, warn, where
 
 AFTER_INCIDENT = timedelta(hours=1)
@@ -34,6 +34,8 @@ BEGUN_AT_ONCE = 1
 """Policy: monthly drills begun in one look, so that a whole city enrolled in one night does not ring at once."""
 CONFIRMING = frozenset({"1", "3"})
 WRONG = "9"
+RUNG_BACK = "drill_back"
+"""Step of a call in which somebody rings us back after a drill's call that they missed."""
 REPEATED = 2
 """The first words of a call are said this often."""
 MISSES = {miss.value: miss for miss in Miss}
@@ -86,14 +88,14 @@ def _rungs(house: House, tx: Tx, patient_id: UUID, now: datetime) -> list[Rung]:
     return [rung for rung in found if rung is not None]
 
 
-def rung_of(house: House, tx: Tx, person: Row[Any], now: datetime) -> Rung | None:
-    """One contact with how they can be reached; None for who never left a number or an address."""
+def rung_of(house: House, tx: Tx, person: Row[Any], now: datetime, number: str = "") -> Rung | None:
+    """One contact with how they can be reached, or at this number; None for who never left one or an address."""
     try:
-        profile, number = people.open_profile(house, person), people.number_of(house, tx, person.id)
+        profile, found = people.open_profile(house, person), people.number_of(house, tx, person.id)
     except SealingError as error:
         warn("record_unreadable", table="person", record=person.id, why=type(error).__name__)
         return Rung(person_id=person.id, language=person.language, channels=())
-    contact = policies.contact(house, tx, person, profile, number[0] if number else None, now)
+    contact = policies.contact(house, tx, person, profile, number or (found[0] if found else None), now)
     if not contact.channels and not profile.phones:
         return None
     return Rung(
@@ -229,7 +231,7 @@ class _OfDrills:
         confirmed(house, tx, row, how)
 
 
-for _step_name in store.STEPS:
+for _step_name in (*store.STEPS, RUNG_BACK):
     channels.OTHER_KINDS[_step_name] = _OfDrills()
 
 
@@ -256,6 +258,18 @@ def _menu(tx: Tx, held: drill_book.Held, row: Row[Any], language: str, turn: int
     return replace(messages.prompt_for(row.message, language, turn), reference=str(row.id), turn=turn)
 
 
+def rung_back(
+    house: House, tx: Tx, patient_id: UUID, drill_id: UUID, person_id: UUID, note: Callable[[Row[Any]], Row[Any]]
+) -> Prompt | None:
+    """The drill's menu for who rings us back while it waits for their answer; ``note`` writes that call down."""
+    held = drill_book.load(house, tx, patient_id, drill_id)
+    rung = held.drill.rung(person_id) if held is not None else None
+    if held is None or held.drill.over or rung is None or rung.settled or not rung.sent or _stopped(tx, held):
+        return None
+    log("drill_rung_back", drill=drill_id, person=person_id)
+    return _menu(tx, held, note(held.patient), people.language_of(tx, person_id), turn=1)
+
+
 def _stopped(tx: Tx, held: drill_book.Held) -> bool:
     waiting = held.drill.state is DrillState.WAITING
     return waiting or outbox.open_incident_of(tx, held.drill.patient_id) is not None
@@ -266,13 +280,17 @@ def _key(
 ) -> Prompt:
     now, digit, purpose = house.clock(), event.digits[:1], held.drill.purpose
     log("drill_key", drill=held.drill.id, attempt=row.attempt, key=digit or "none")
+    if digit != WRONG and outbox.open_incident_of(tx, held.drill.patient_id) is not None:
+        # Picked up before it opened: what is pressed now must not pass for an answer to what is real.
+        return messages_drill.say(f"{purpose}_stopped", language)
     if digit in CONFIRMING:
         drill_book.settle(house, tx, held, rules.confirmed(held.drill, row.target_id, "key", now), now)
         _late(tx, held, row.target_id, now)
+        if number := event.to_number or numbers.of_row(house, tx, row):
+            numbers.proven(house, tx, row, number, now)
         return messages_drill.say(f"{purpose}_confirmed", language, digit)
     if digit == WRONG:
-        cases.retire_number(house, tx, row.target_id, now)
-        another = people.number_of(house, tx, row.target_id) is not None
+        another = not _not_theirs(house, tx, row, now) and people.number_of(house, tx, row.target_id) is not None
         decision = rules.wrong_number(held.drill, row.target_id, now, another=another)
         drill_book.settle(house, tx, held, decision, now)
         return messages.wrong_number(language)
@@ -280,6 +298,14 @@ def _key(
         return _menu(tx, held, row, language, turn=event.turn + 1)
     outbox.update_notification(tx, row.id, outcome="no_key")
     return messages_drill.say(f"{purpose}_no_key", language)
+
+
+def _not_theirs(house: House, tx: Tx, row: Row[Any], now: datetime) -> bool:
+    """Key 9: that number is not rung again; whether it was one given anew, whose check ends with that."""
+    if row.step == store.VERIFY and numbers.refused(house, tx, row, now):
+        return True
+    cases.retire_number(house, tx, row.target_id, now)
+    return False
 
 
 def _ended(house: House, tx: Tx, held: drill_book.Held, row: Row[Any]) -> None:
@@ -302,12 +328,15 @@ def confirmed(house: House, tx: Tx, row: Row[Any], how: str) -> None:
     held = drill_book.load(house, tx, row.patient_id, row.incident_id)
     if held is None:
         return
+    if outbox.open_incident_of(tx, row.patient_id) is not None:
+        log("drill_not_confirmed", drill=held.drill.id, person=row.target_id, how=how)
+        return  # something real is open: whoever answers now may well mean that
     now = house.clock()
     outbox.update_notification(tx, row.id, outcome=how, answered_at=row.answered_at or now)
-    number = people.number_of(house, tx, row.target_id)
+    number = numbers.of_row(house, tx, row)
     if row.channel == Channel.TEXT and number is not None:
         # Only whoever holds that telephone has this link or code.
-        people_store.phone_answered(tx, row.target_id, house.keys.blind_index("phone", number[0]), now)
+        numbers.proven(house, tx, row, number, now)
     drill_book.settle(house, tx, held, rules.confirmed(held.drill, row.target_id, how, now), now)
     _late(tx, held, row.target_id, now)
     log("drill_confirmed", drill=held.drill.id, person=row.target_id, how=how)

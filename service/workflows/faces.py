@@ -15,14 +15,14 @@ from devices.reading import COLUMNS, INDEX
 from dispatch import messages
 from dispatch.alarm import AlarmCondition, AlarmKind
 from dispatch.codes import HUMAN_CLOSE_REASONS
-from dispatch.incident import Channel, Incident, Target, allowed_actions, progress_states
+from dispatch.incident import Channel, Incident, Target, allowed_actions
 from service.detection.limits import HEART_RATE_LOW_BPM, HEART_RATE_MEDIUM_BPM, SPO2_LOW_PCT
 from service.sealing import SealingError
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import carriers, cases, health, outages, people, records, signs
-from service.workflows.coming import going_face, top_reasons
+from service.workflows import carriers, cases, contact_standing, health, outages, people, records, signs
+from service.workflows.coming import going_face, stages_face, there_face, top_reasons, unit_face, unspoken
 from service.workflows.house import DESK, House, warn
 from service.workflows.words import WORDS, relation_text, say, unit_text
 
@@ -51,6 +51,7 @@ def board(house: House, organisation_id: UUID, viewer_id: UUID, language: str) -
         "rows": shown,
         "technical": technical,
         "calls_go_out": health.calls_go_out(house),
+        "desk_unproven": health.desk_unproven(house),
         **carriers.notices(house, organisation_id, now),
         "counts": {"open": len(shown), "unclaimed": unclaimed},
         "cursor": cursor,
@@ -102,6 +103,8 @@ def case_row(
         "technical": row.technical,
         "settled": row.state in {"cancelled_by_patient", "stood_down", "closed"},
         "reasons": [],
+        "fine_text": None,
+        "unit": None,
         "opened_at": row.opened_at,
         "owner": None,
         "mine": row.owner_id == viewer_id,
@@ -121,6 +124,8 @@ def case_row(
     ids = {n.target_id for n in outbox} | {c.person_id for c in case.policy.contacts}
     names = records.names_of(house, tx, ids | ({case.owner_id} if case.owner_id else set()), language)
     face["reasons"] = [messages.reason_text(r.condition, language, r.ended_at or now) for r in top_reasons(case)]
+    face["unit"] = unit_face(case, language)
+    face["fine_text"] = messages.says_fine(language, case.ask.fine_at, now)
     face["deadline_at"] = case.deadline_at
     face["going"] = going_face(case)
     face["next_step_text"] = _next_step(case, names, language)
@@ -166,12 +171,8 @@ def _next_step(case: Incident, names: dict[UUID, str], language: str) -> str | N
     if at == case.ask.ends_at:
         return say("next.ask_end", language)
     if at == case.ladder.due_at:
-        left = [
-            c.person_id
-            for i, c in enumerate(case.policy.contacts)
-            if i > case.ladder.index and c.person_id not in {*case.ladder.retired, *case.ladder.declined}
-        ]
-        return say("next.contact", language, name=names[left[0]]) if left else say("next.contacts", language)
+        person_id = contact_standing.next_rung(case, at)
+        return say("next.contact", language, name=names[person_id]) if person_id else say("next.contacts", language)
     if at == case.desk.due_at:
         return say("next.desk", language)
     return say("next.settle" if at == case.settle_at else "next.deadline", language)
@@ -205,8 +206,11 @@ def _result(n: Row[Any], language: str) -> str:
         return say(known, language)
     if (n.outcome or "").startswith("going_"):
         return say("contact.going", language, minutes=str(n.outcome).removeprefix("going_"))
-    if (n.outcome or "").startswith("pressed_"):
-        return say("patient.pressed_2" if n.target == Target.PATIENT else "contact.no_key", language)
+    told, _, key = (n.outcome or "").rpartition("_")
+    if told == "pressed" and n.target == Target.PATIENT:
+        return say("patient.pressed", language, pressed=key)
+    if told in {"pressed", "wrong", "no_key"}:
+        return say("wrong_key", language, pressed=key)
     if n.outcome == "no_key":
         return say(f"{'patient' if n.target == Target.PATIENT else 'contact'}.no_key", language)
     told = n.outcome or n.call_status
@@ -227,14 +231,10 @@ def incident(
         face |= {"now": now, "cost": _cost(house, outbox), "external_reference": None, "times": {}}
         face |= {"actions": [], "progress_states": [], "close_reasons": [], "call_list": []}
         _add_person(house, tx, face, row.patient_id, language)
+        lines = records.log_records(house, tx, row, language)
         face["timeline"] = [
-            {
-                "at": line.at,
-                "t_s": (line.at - row.opened_at).total_seconds(),
-                "text": line.text,
-                "who_text": "",
-            }
-            for line in records.log_records(house, tx, row, language)
+            {"at": line.at, "t_s": (line.at - row.opened_at).total_seconds(), "text": line.text, "who_text": ""}
+            for line in lines
         ]
         face |= {"vitals": [], "news2_text": None, "series": []}
         if with_vitals:
@@ -253,9 +253,9 @@ def incident(
         face["times"] = case.times
         face["external_reference"] = case.external_reference
         face["actions"] = [action.value for action in allowed_actions(case)]
-        face["progress_states"] = [
-            {"state": s.value, "text": messages.state_text(s, language)} for s in progress_states(case)
-        ]
+        face["progress_states"] = stages_face(case, language)
+        face["unspoken"] = unspoken(case, [line.what for line in lines])
+        face |= there_face(house, tx, case, case.owner_id)
         face["close_reasons"] = [
             {"code": r.value, "text": messages.close_reason_text(r, language)} for r in HUMAN_CLOSE_REASONS
         ]
@@ -284,6 +284,7 @@ def _contacts(
     members = {m.person_id: m for m in people_store.caregivers(tx, case.patient_id)}
     profiles = people.profiles(house, tx, [c.person_id for c in case.policy.contacts])
     broken = {p.person_id for p in people_store.phones_of(tx, list(profiles)) if p.broken_at and not p.retired_at}
+    standings = contact_standing.standings(house, tx, case, house.clock(), language)
     found = []
     for contact in case.policy.contacts:
         calls = [
@@ -305,6 +306,7 @@ def _contacts(
                 "at": last.sent_at or last.created_at if last else None,
                 "going": case.acknowledged and case.owner_id == contact.person_id,
                 "broken": contact.person_id in broken,
+                "standing": standings[contact.person_id],
             }
         )
     return found
@@ -335,7 +337,7 @@ def _cost(house: House, outbox: list[Row[Any]]) -> dict[str, Any]:
     settings = house.settings
     sent = [n for n in outbox if n.sent_at is not None and n.step != "returned"]
     calls = [n for n in sent if n.channel == Channel.VOICE]
-    texts = len(sent) - len(calls)
+    texts = sum(1 for n in sent if n.channel == Channel.TEXT)
     minutes = sum(ceil(n.duration_s / 60) for n in calls if n.duration_s)
     if settings.voice_cost_per_minute is None and settings.text_cost is None:
         amount_text = "–"

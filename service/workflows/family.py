@@ -21,6 +21,7 @@ from service.store.database import Tx
 from service.workflows import (
     caregiving,
     cases,
+    coming,
     faces,
     gaps,
     memory,
@@ -114,12 +115,18 @@ def _incident_strip(
     outbox = list(store.notifications_of(tx, [row.id]))
     face = faces.case_row(house, tx, row, outbox, DESK, language, now)
     names = records.names_of(house, tx, {n.target_id for n in outbox}, language)
-    going, standing, there = None, "", False
+    going, standing, there, fine = None, "", False, None
+    beside: dict[str, Any] = {"may": {}, "there_names": [], "safe_names": []}
     try:
         case = cases.open_case(house, row)
         since = case.times.get("acknowledged_at", row.opened_at)
         standing = caregiving.standing(case, viewer_id) if viewer_id else ""
         there = case.state in {State.AT_PATIENT, State.TRANSPORTING}
+        # Where there is a secret key, that this line is missing would tell whoever reads along of it.
+        if standing == "mine" and not there and case.policy.duress_digit is None:
+            fine = face["fine_text"]
+        beside |= coming.there_face(house, tx, case, viewer_id)
+        beside["may"] = caregiving.choices(case, viewer_id) if viewer_id else {}
     except SealingError:
         since = row.opened_at
     if face["acknowledged"] and face["owner"]:
@@ -133,7 +140,10 @@ def _incident_strip(
         "going": going,
         "standing": standing,
         "there": there,
+        "fine": fine,
+        **beside,
         "etas": caregiving.ETA_CHOICES_MIN,
+        "unit": face["unit"],
         "next_step_text": face["next_step_text"],
     }
 

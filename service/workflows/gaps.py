@@ -174,15 +174,13 @@ def when_text(house: House, at: datetime, language: str) -> str:
     return f"{local.day} {local:%B} {local:%H:%M}"
 
 
-def look_again(house: House, patient_ids: list[UUID]) -> None:
-    """Contacts or what is known of their numbers changed: the next tick looks, not the next hour."""
-    with house.database.write() as tx:
-        store.look_again(tx, patient_ids)
-
-
 def ahead(tx: Tx, patient_id: UUID, now: datetime) -> tuple[datetime, datetime | None] | None:
     """The gap of one person that runs or is near; None where there is none."""
-    row = store.of(tx, patient_id)
+    return standing(store.of(tx, patient_id), now)
+
+
+def standing(row: Row[Any] | None, now: datetime) -> tuple[datetime, datetime | None] | None:
+    """The gap that a row tells of, unless it is over: that shows at once, whenever the next look comes."""
     if row is None or row.gap_from is None or (row.gap_until is not None and row.gap_until <= now):
         return None
     return row.gap_from, row.gap_until

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from service.workflows.incidents import Refused, changed
 
 SAME_LOOK = timedelta(minutes=5)
 LONGEST_TO = 100
+PLAIN = re.compile(rf"[^<>]{{1,{LONGEST_TO}}}")
 LONGEST_REASON = 300
 LONGEST_REFERENCE = 100
 ANSWERS_SHOWN = 6
@@ -253,6 +255,13 @@ def _standing(offers: list[Handover], case: Incident | None) -> str:
 
 def offer(house: House, person_id: UUID, incident_id: UUID, to: str) -> Incident:
     """A named human offers the record; nothing about a unit follows from it."""
+    if not PLAIN.fullmatch(to.strip()) or not to.strip().isprintable():
+        raise Refused(
+            f"to must be a name of 1 to {LONGEST_TO} plain letters in one line, without < and >, was {to[:20]!r}: "
+            "write the desk's name",
+            code="field_invalid",
+            field="to",
+        )
     to = _text(to, "to", LONGEST_TO)
     after = changed(house, incident_id, lambda case: escalation.hand_over(case, person_id, to, house.clock()))
     log("handover_offered", incident=incident_id, by=person_id)

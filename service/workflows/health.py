@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from math import nan
 
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,10 +13,14 @@ from service.store import incidents as store
 from service.store import people as people_store
 from service.store import reachability
 from service.store.database import Tx
-from service.workflows import auditing, watching
+from service.workflows import auditing, desk_test, watching
 from service.workflows.house import House
 
 JOBS_LATE = timedelta(seconds=10)
+DESK_LATE = (
+    "nobody at ANSIM_FALLBACK_NUMBER confirmed a test call for over 26 h: see that the desk is staffed, "
+    "then run `ansim doctor --ring-fallback`"
+)
 
 
 def checks(house: House) -> dict[str, str]:
@@ -42,6 +47,7 @@ def details(house: House) -> dict[str, str]:
             found = auditing.standing_now(tx, house.clock())
             late_s = _late_s(tx, house.clock())
             watched = watching.looks_now(house, tx)
+            unproven = desk_test.late(house, tx, house.clock())
     except SQLAlchemyError:
         return {}
     late = {name: count for name, count in msgspec.structs.asdict(found).items() if count}
@@ -49,6 +55,7 @@ def details(house: House) -> dict[str, str]:
     return {
         "audit": f"{told}: look at the log of `ansim jobs`" if told else "ok",
         "overdue_s": f"{late_s:.1f}",
+        "desk": DESK_LATE if unproven else "ok",
         "watchdog": "ok" if watched else "no watchdog is looking: start `ansim watchdog`",
     }
 
@@ -58,6 +65,12 @@ def calls_go_out(house: House) -> bool:
     with house.database.read() as tx:
         beat = people_store.site(tx, "jobs_beat")
     return beat is not None and house.clock() - beat.at <= JOBS_LATE
+
+
+def desk_unproven(house: House) -> bool:
+    """Whether the desk that rings when nobody else answers was not proven to be there lately."""
+    with house.database.read() as tx:
+        return desk_test.late(house, tx, house.clock())
 
 
 def _late_s(tx: Tx, now: datetime) -> float:
@@ -77,6 +90,7 @@ def measures(house: House) -> dict[str, tuple[str, float]]:
         mended = auditing.mended_so_far(tx)
         without = reachability.count_gaps(tx, now)
         watched = watching.looks_now(house, tx)
+        unproven, proven_at = desk_test.late(house, tx, now), desk_test.proven(house, tx)
     return {
         "ansim_open_incidents": ("Incidents that are not closed", open_count),
         "ansim_oldest_overdue_step_seconds": (
@@ -94,6 +108,11 @@ def measures(house: House) -> dict[str, tuple[str, float]]:
         "ansim_quiet_overdue": ("Snoozes, held signs and drills past their end", audit.quiet_overdue),
         "ansim_audit_mended_total": ("Steps that the auditor had to mend", mended),
         "ansim_people_with_gap": ("People for whom a time is near in which nobody can be reached", without),
+        "ansim_desk_unproven": ("1 while nobody at the desk was proven to be there for over 26 h", float(unproven)),
+        "ansim_desk_proven_seconds": (
+            "How long ago somebody at the desk last pressed a key; NaN where nobody ever did",
+            (now - proven_at).total_seconds() if proven_at is not None else nan,
+        ),
         "ansim_watchdog_looks": ("1 while a watchdog looks at this service", float(watched)),
         "ansim_events_total": ("Events told to consoles so far", cursor),
     }

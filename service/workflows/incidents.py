@@ -80,7 +80,7 @@ def _rule(
         return lambda i: escalation.dispatch(i, person_id, reference, called_at, house.clock())
     if action == "progress":
         state = _state(fields)
-        return lambda i: escalation.progress(i, person_id, state, house.clock())
+        return lambda i: escalation.progress(i, person_id, state, house.clock(), role)
     if action == "note":
         text = _text(fields, "text", NOTE_MOST)
         return lambda i: escalation.note(i, person_id, text, house.clock())

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from dispatch import messages
-from dispatch.incident import State
+from dispatch.incident import SETTLING, Channel, NotificationKind, State
 from service.sealing import SealingError
 from service.store import incidents as store
 from service.store import people as people_store
@@ -17,7 +17,9 @@ from service.store.database import Tx
 from service.workflows import caregiving, cases, channels, coming, links, people
 from service.workflows.house import House, log, warn
 
-ACTIONS = (*caregiving.ACTIONS, "show")
+CONFIRM = "confirm"
+"""The one button of a drill's page. A tap on it means the drill, and never takes a case that opened meanwhile."""
+ACTIONS = (*caregiving.ACTIONS, "show", CONFIRM)
 HOW = {"acknowledge": "link_3", "decline": "link_4"}
 
 
@@ -32,6 +34,8 @@ class Link:
     row: Row[Any]
     case: cases.Case | None
     language: str
+    real: str = ""
+    """A drill's link while something real is open: ``case`` leads there, ``waits`` or ``settled`` say nothing to do."""
 
 
 def find(house: House, tx: Tx, given: str) -> Link:
@@ -41,12 +45,38 @@ def find(house: House, tx: Tx, given: str) -> Link:
         raise Gone(given[:8])
     language = people.language_of(tx, row.target_id)
     if channels.other_kind(row) is not None:
-        return Link(row, None, language)
+        return _of_a_drill(house, tx, row, language)
     incident, patient = store.incident(tx, row.incident_id), people_store.patient(tx, row.patient_id)
     known = row.target_id in {member.person_id for member in people_store.caregivers(tx, row.patient_id)}
     if incident is None or patient is None or incident.closed_at is not None or not known:
         raise Gone(given[:8])
     return Link(row, cases.Case(patient, cases.open_case(house, incident), incident.version), language)
+
+
+def _of_a_drill(house: House, tx: Tx, row: Row[Any], language: str) -> Link:
+    """A drill gives way: whoever is rung for what is open now is led there by the drill's link, others wait."""
+    incident, patient = store.open_incident_of(tx, row.patient_id), people_store.patient(tx, row.patient_id)
+    if incident is None or patient is None:
+        return Link(row, None, language)
+    known = row.target_id in {member.person_id for member in people_store.caregivers(tx, row.patient_id)}
+    rung = [one for one in store.notifications_of(tx, [incident.id]) if _rings(one, row)]
+    try:
+        case = cases.Case(patient, cases.open_case(house, incident), incident.version)
+    except SealingError as error:
+        warn("link_case_unreadable", why=type(error).__name__)
+        return Link(row, None, language, real="waits")
+    if case.incident.state in SETTLING:
+        return Link(row, None, language, real="settled")
+    if not rung or not known:
+        return Link(row, None, language, real="waits")
+    written = [one for one in rung if one.channel != Channel.VOICE]
+    return Link((written or rung)[-1], case, language, real="case")
+
+
+def _rings(one: Row[Any], drilled: Row[Any]) -> bool:
+    """Whether a message of a real case is a ring of whoever the drill's message went to."""
+    theirs = one.target_id == drilled.target_id and one.kind == NotificationKind.PAGE.value
+    return bool(theirs and one.status != store.CANCELLED)
 
 
 def face(house: House, given: str) -> dict[str, Any]:
@@ -65,9 +95,16 @@ def _opened(house: House, tx: Tx, given: str) -> Link:
 
 def _neutral(link: Link) -> dict[str, Any]:
     if link.case is None:
-        return {"language": link.language, "kind": _kind(link.row), "standing": "open", "told": None}
+        kind = "real" if link.real else _kind(link.row)
+        return {"language": link.language, "kind": kind, "standing": link.real or "open", "told": None}
     standing = caregiving.standing(link.case.incident, link.row.target_id)
-    return {"language": link.language, "kind": "case", "standing": standing, "told": None}
+    may = caregiving.choices(link.case.incident, link.row.target_id)
+    return {"language": link.language, "kind": "case", "standing": standing, "told": None, "may": may} | _real(link)
+
+
+def _real(link: Link) -> dict[str, Any]:
+    """What a tap on a drill's page must bring back, so that nobody takes a case while they mean the drill."""
+    return {"real": str(link.case.incident.id)} if link.real and link.case is not None else {}
 
 
 def _kind(row: Row[Any]) -> str:
@@ -80,15 +117,30 @@ def act(house: House, given: str, action: str, fields: Mapping[str, str]) -> dic
         link = _opened(house, tx, given)
     row = link.row
     if link.case is None:
-        _confirm(house, row)
-        return {"language": link.language, "kind": _kind(row), "standing": "done", "told": None}
+        return _drilled(house, given, link, meant_real=bool(fields.get("case")))
+    if link.real and fields.get("case") != str(link.case.incident.id):
+        return _neutral(link)
     mine = caregiving.standing(link.case.incident, row.target_id) == "mine"
+    noted = None
     # Tapped again by whoever has it: nothing to do, only to show.
-    if action != "show" and not (action == "acknowledge" and mine):
-        caregiving.act(house, row.target_id, row.incident_id, action, fields)
+    if action not in {"show", CONFIRM} and not (action == "acknowledge" and mine):
+        after = caregiving.act(house, row.target_id, row.incident_id, action, fields)
+        noted = caregiving.noted(after, row.target_id, action)
         _note(house, row, action)
     with house.database.read() as tx:
-        return _told(house, tx, link, action)
+        return _told(house, tx, link, action) | _real(link) | {"noted": noted}
+
+
+def _drilled(house: House, given: str, link: Link, *, meant_real: bool) -> dict[str, Any]:
+    """A tap on a drill's or a verification's page: confirmed, unless something real is open by now."""
+    if link.real:
+        return _neutral(link)
+    if meant_real:
+        return {"language": link.language, "kind": "case", "standing": "over", "told": None}
+    _confirm(house, link.row)
+    with house.database.read() as tx:
+        now = _opened(house, tx, given)
+    return _neutral(now) | ({} if now.real else {"standing": "done"})
 
 
 def _confirm(house: House, row: Row[Any]) -> None:
@@ -103,8 +155,8 @@ def _confirm(house: House, row: Row[Any]) -> None:
 
 
 def _note(house: House, row: Row[Any], action: str) -> None:
-    if action not in HOW:
-        return
+    if action not in HOW or row.channel == Channel.VOICE:
+        return  # a call's own row tells how the call ended
 
     def work(tx: Tx) -> None:
         store.update_notification(tx, row.id, outcome=HOW[action], answered_at=row.answered_at or house.clock())
@@ -115,7 +167,8 @@ def _note(house: House, row: Row[Any], action: str) -> None:
 def told_by_now(house: House, given: str, language: str) -> dict[str, Any]:
     """As things stand after a tap that came to nothing: who has it, said to who tapped."""
     with house.database.read() as tx:
-        return _told(house, tx, _opened(house, tx, given), "show") | {"language": language}
+        link = _opened(house, tx, given)
+        return _told(house, tx, link, "show") | _real(link) | {"language": language}
 
 
 def _told(house: House, tx: Tx, link: Link, action: str) -> dict[str, Any]:
@@ -129,7 +182,8 @@ def _told(house: House, tx: Tx, link: Link, action: str) -> dict[str, Any]:
     standing = caregiving.standing(incident, person_id)
     shown: dict[str, Any] = {"language": link.language, "kind": "case", "standing": standing, "did": action}
     shown |= {"told": None, "owner": None, "now": now, "patient_id": link.row.patient_id, "incident_id": row.id}
-    shown["person_id"] = person_id
+    shown |= {"person_id": person_id, "may": caregiving.choices(incident, person_id)}
+    shown |= coming.there_face(house, tx, incident, person_id)
     if standing == "taken":
         shown["owner"] = coming.name_of(house, tx, incident.owner_id)
     if standing != "mine":
@@ -143,6 +197,7 @@ def _told(house: House, tx: Tx, link: Link, action: str) -> dict[str, Any]:
         "access_note": _access_note(house, case),
         "phones": profile.phones if profile else [],
         "going": coming.going_face(incident),
+        "unit": coming.unit_face(incident, link.language),
         "deadline_at": incident.deadline_at,
         "there": incident.state in {State.AT_PATIENT, State.TRANSPORTING},
         "simulated": row.is_simulated,

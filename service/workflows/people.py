@@ -32,6 +32,23 @@ _one_by_one = threading.Semaphore(2)
 """Each verification takes 64 MiB: log-ins must not crowd out readings."""
 
 
+class NumberChange(msgspec.Struct, frozen=True, kw_only=True):
+    """The last new telephone number that was given for somebody."""
+
+    new: str
+    old: str | None = None
+    """What was rung when it was given."""
+    at: datetime
+    at_once: bool = False
+    """Rung first from then on, since nothing proved that the old one worked."""
+    proven_at: datetime | None = None
+    refused_at: datetime | None = None
+
+    @property
+    def pending(self) -> bool:
+        return self.proven_at is None and self.refused_at is None
+
+
 class Profile(msgspec.Struct, kw_only=True):
     """What is known of anybody; sealed with that person's own key."""
 
@@ -44,6 +61,7 @@ class Profile(msgspec.Struct, kw_only=True):
     """Hours of every day, local time, in which only an urgent case rings this person."""
     away_until: datetime | None = None
     """Until then they are rung after everybody else."""
+    change: NumberChange | None = None
 
 
 class Care(msgspec.Struct, kw_only=True):

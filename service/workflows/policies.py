@@ -49,6 +49,10 @@ class PlaceError(ValueError):
     """A scope without what it needs, or with what it cannot have."""
 
 
+class NothingToWithdraw(Exception):
+    """An empty text takes a scope's own document back, and this scope has none."""
+
+
 class Changed(Exception):
     """Somebody published in the meantime; the newer version is the one to look at."""
 
@@ -127,6 +131,8 @@ def publish(
         When the document cannot hold.
     Changed
         When another version than ``seen`` is in force.
+    NothingToWithdraw
+        When the text is empty and the scope has no document of its own.
     LookupError
         When there is no such patient.
     """
@@ -143,6 +149,11 @@ def publish(
         before = latest_of(tx, organisation_id, where)
         if seen is not None and seen != (before.version if before is not None else 0):
             raise Changed(f"version {before.version if before else 0} is in force, not {seen}")
+        if text == WITHDRAWN and (before is None or before.text == WITHDRAWN):
+            raise NothingToWithdraw(
+                "text must hold a policy, was empty, and this scope has no policy of its own to take back: "
+                "send the document, or name the scope whose policy is meant"
+            )
         document_id = new_id()
         store.add(
             tx,

@@ -30,7 +30,10 @@ from service.workflows.proof_document import (
 
 Last = tuple[int, bool, int]
 """Of a case's newest proof: its version, whether it may be gone by, and its number."""
-COLUMN_SETS = {"once": "what was written once", "late": "what may still change until it is signed"}
+COLUMN_SETS = {
+    "once": "a value that is written once was changed after it was signed",
+    "late": "a value that was final when it was signed was changed afterwards",
+}
 
 
 @dataclass(frozen=True)
@@ -236,8 +239,7 @@ def _check_leaves(copy: Copy, document: Document, report: Report, *, owed: bool)
             continue
         for columns, signed in (("once", leaf.once), ("late", leaf.late)):
             if store.hashed(leaf.table, columns, row) != signed:
-                what = f"changed: {COLUMN_SETS[columns]}"
-                report.fault(leaf.table, leaf.row, what, columns=columns, incident=incident, owed=owed)
+                report.fault(leaf.table, leaf.row, COLUMN_SETS[columns], columns=columns, incident=incident, owed=owed)
                 break
     for table, rows in there.items():
         for key in rows:

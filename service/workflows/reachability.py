@@ -19,7 +19,7 @@ from service.sealing import SealingError
 from service.store import drills as store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import drill_book, records
+from service.workflows import drill_book, gaps, records
 from service.workflows.house import House
 from service.workflows.policies import VERIFIED_FOR
 
@@ -206,6 +206,7 @@ def _record(
     row = known.reach.get(patient.patient_id)
     proven_at = row.proven_at if row is not None else None
     broken = _broken(patient, known, names, language, now)
+    gap = gaps.standing(row, now)
     since = proven_at or patient.created_at
     return ReachRecord(
         patient_id=patient.patient_id,
@@ -216,8 +217,8 @@ def _record(
         broken=broken,
         drill=stand,
         drill_due_at=row.drill_due_at if row is not None else None,
-        gap_from=row.gap_from if row is not None else None,
-        gap_until=row.gap_until if row is not None else None,
+        gap_from=gap[0] if gap is not None else None,
+        gap_until=gap[1] if gap is not None else None,
     )
 
 

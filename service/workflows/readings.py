@@ -102,7 +102,7 @@ def accept(
         cases.end_conditions(house, tx, patient, ["device_clock_wrong"], now)
     _look(house, tx, patient, now)
     _heard(house, tx, device, patient, events, now)
-    question = _question(_checking_incident(house, tx, device.patient_id))
+    question = _question(_asked_incident(house, tx, device.patient_id))
     stored = answer_to(parsed, book, question, now)
     store.add_receipts(tx, [receipt_row(house, device, parsed, stored, digest, nonce, now)])
     return Accepted(stored, replayed=False)
@@ -370,9 +370,9 @@ def _measured_age_s(house: House, tx: Tx, patient: Row[Any], now: datetime) -> f
     return min((v.age_s for v in seen.vitals if v.code in SENSED and not v.doubtful), default=None)
 
 
-def _checking_incident(house: House, tx: Tx, patient_id: UUID) -> Incident | None:
+def _asked_incident(house: House, tx: Tx, patient_id: UUID) -> Incident | None:
     row = case_store.open_incident_of(tx, patient_id)
-    if row is None or row.state != State.CHECKING:
+    if row is None or row.acknowledged or row.state not in {State.CHECKING, State.CONFIRMED}:
         return None
     try:
         return cases.open_case(house, row)
@@ -381,9 +381,14 @@ def _checking_incident(house: House, tx: Tx, patient_id: UUID) -> Incident | Non
 
 
 def _question(incident: Incident | None) -> Question | None:
-    if incident is None or incident.state is not State.CHECKING or incident.ask.due_at is None:
+    if incident is None:
         return None
-    until = incident.ask.ends_at or incident.ask.due_at
+    ask = incident.ask
+    until = (ask.ends_at or ask.due_at) if incident.state is State.CHECKING else None
+    if ask.beside_last:
+        until = ask.calling_until
+    if until is None:
+        return None
     text = messages.band_question(incident.policy.language)
     return Question(incident_id=incident.id, text=text, until=rfc3339(until))
 

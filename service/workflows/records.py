@@ -78,6 +78,8 @@ class IncidentRecord(msgspec.Struct, kw_only=True):
     next_step_at: datetime | None
     close_reason: str | None
     external_reference: str | None
+    unit_stage: str | None = None
+    """How far 119 is, while the state says that somebody is with the person already."""
     log: list[LogRecord]
     unreadable: bool = False
 
@@ -184,6 +186,7 @@ def _record(house: House, tx: Tx, row: Row[Any], language: str) -> IncidentRecor
     record.deadline_at = case.deadline_at
     record.close_reason = case.close_reason
     record.external_reference = case.external_reference
+    record.unit_stage = case.unit.stage.value if case.unit is not None else None
     record.log = log_records(house, tx, row, language)
     return record
 

@@ -17,6 +17,7 @@ from dispatch import escalation
 from dispatch.incident import Channel, Decision, Incident, Target
 from dispatch.notifier import Fault, NotificationError, Receipt
 from service.sealing import SealingError
+from service.store import calling_off
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store.database import Tx
@@ -191,6 +192,9 @@ def _sent(house: House, row: Row[Any], receipt: Receipt, doubted: bool) -> None:
         if current.status == store.CLAIMED:
             values["status"] = store.SENT
         store.update_notification(tx, row.id, **values)
+        if row.channel == Channel.VOICE:
+            # Taken while it was on its way to the carrier.
+            calling_off.call_off(tx, now, notification_id=row.id)
         spending.sent(house, tx, row, now)
 
     house.committer.run(work, key=row.patient_id)
@@ -260,7 +264,7 @@ def _give_up(house: House, tx: Tx, row: Row[Any], worker: str, again: _Again | N
         return False
     store.update_notification(tx, row.id, status=store.FAILED, outcome=outcome, ended_at=now)
     if outcome == "bad_number" and row.channel == Channel.VOICE and row.target != Target.DESK:
-        carriers.number_broken(house, tx, row.target_id, now)
+        carriers.number_broken(house, tx, row, now)
     return True
 
 

@@ -8,6 +8,7 @@ from service.store import people as store
 from service.workflows import people
 from service.workflows.house import House
 
+VERIFIED = "fallback_verified"
 SCOPES = ("incidents:read", "incidents:write", "patients:read", "patients:write", "devices:write", "staff:write")
 
 
@@ -27,15 +28,16 @@ def first_operator(house: House, organisation: str, login: str) -> tuple[str, st
 def fallback_verified(house: House) -> bool:
     """Whether somebody at the present fallback number typed the code that was read to them."""
     with house.database.read() as tx:
-        row = store.site(tx, "fallback_verified")
+        row = store.site(tx, VERIFIED)
     number = house.settings.fallback_number
-    return bool(number) and row is not None and row.value == _index(house, number)
+    return bool(number) and row is not None and row.value == index(house, number)
 
 
 def note_fallback_verified(house: House) -> None:
     with house.database.write() as tx:
-        store.set_site(tx, "fallback_verified", _index(house, house.settings.fallback_number), house.clock())
+        store.set_site(tx, VERIFIED, index(house, house.settings.fallback_number), house.clock())
 
 
-def _index(house: House, number: str) -> str:
+def index(house: House, number: str) -> str:
+    """How a number is kept where only its equality matters."""
     return house.keys.blind_index("phone", number).hex()

@@ -41,10 +41,15 @@ class SnoozeRecord(msgspec.Struct, kw_only=True):
 def begin(house: House, patient_id: UUID, by_id: UUID, code: str, hours: int) -> UUID:
     """Be quiet about one sign of one person. Raises Refused for what may not be snoozed, or not so long."""
     if code not in snoozing.CODES:
-        raise Refused(f"code must be one that may be snoozed, was {code[:40]!r}", code="not_snoozable", field="code")
+        raise Refused(
+            f"code must be one of {', '.join(snoozing.CODES)}, was {code[:40]!r}: what may be grave always rings",
+            code="not_snoozable",
+            field="code",
+        )
     if hours not in snoozing.HOURS:
         said = ", ".join(str(one) for one in snoozing.HOURS)
-        raise Refused(f"hours must be one of {said}, was {hours}", code="field_invalid", field="hours")
+        detail = f"hours must be one of {said}, was {str(hours)[:20]}: snooze it anew when they are over"
+        raise Refused(detail, code="field_invalid", field="hours")
     snooze_id = new_id()
 
     def work(tx: Tx) -> None:

@@ -9,18 +9,40 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from dispatch import escalation, messages
-from dispatch.incident import Channel, Target
+from dispatch.codes import Log, Outcome
+from dispatch.incident import SETTLING, Channel, LogEntry, State, Target
 from dispatch.notifier import CallStatus, CarrierEvent, CarrierEventKind, Prompt
 from service.sealing import SealingError
+from service.store import calling_off
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import cases, channels, people, replies, returned_calls, spending, telephone_menus
+from service.workflows import (
+    cases,
+    channels,
+    desk_test,
+    numbers,
+    people,
+    replies,
+    returned_calls,
+    spending,
+    telephone_menus,
+)
+from service.workflows.drills import RUNG_BACK
 from service.workflows.house import House, log, warn
 from service.workflows.sending import call_ended
-from service.workflows.telephone_menus import CONNECT, FIRST_MENU, Call, Stage
+from service.workflows.telephone_stages import (
+    CONNECT,
+    FIRST_MENU,
+    SAID_TWICE,
+    Call,
+    Stage,
+    callee,
+    wrong_at_first,
+    wrong_before,
+)
 
-UNRUNG = frozenset({"returned", CONNECT})
+UNRUNG = frozenset({"returned", RUNG_BACK, CONNECT})
 """Steps whose calls no ladder waits for."""
 WRONG_NUMBER = "9"
 
@@ -33,6 +55,8 @@ def carrier_event(house: House, event: CarrierEvent) -> Prompt | None:
         replies.text_in(house, event)
         return None
     row = _row_of(house, event)
+    if row is None and (tested := desk_test.said(house, event)) is not None:
+        return tested
     if row is None:
         log("callback_unknown", provider_id=event.provider_id)
         return None if event.kind is CarrierEventKind.STATUS else messages.nothing_open("ko")
@@ -47,6 +71,10 @@ def carrier_event(house: House, event: CarrierEvent) -> Prompt | None:
         warn("callback_case_unreadable", incident=row.incident_id, why=type(error).__name__)
         cases.report_unreadable(house, row.patient_id, "incident", row.incident_id)
         prompt = messages.nothing_open("ko")
+    if row.target == Target.DESK and event.digits:
+        desk_test.answered(house)
+    if prompt is not None and not prompt.ask:
+        prompt = returned_calls.or_another(house, row, event, prompt)
     return prompt if event.kind is not CarrierEventKind.STATUS else None
 
 
@@ -110,15 +138,43 @@ def _status(house: House, tx: Tx, call: Call, event: CarrierEvent, now: datetime
     row = call.row
     outcome = _note_status(house, tx, row, event, now)
     if not outcome:
+        if outcome is not None and row.channel == Channel.VOICE and event.status is not CallStatus.IN_PROGRESS:
+            _in_vain(tx, call, now)
         return
-    if row.channel == Channel.VOICE and _without_a_key(outcome):
-        cases.settle(house, tx, call.case, call_ended(call.case.incident, row, outcome, now), now)
+    if outcome == Outcome.CALLED_OFF and calling_off.in_vain(tx, row.id):
+        _called_off(house, tx, call, now)
+    elif row.channel == Channel.VOICE and _without_a_key(outcome):
+        ended = call_ended(call.case.incident, row, _ended_as(outcome), now)
+        cases.settle(house, tx, call.case, ended, now)
     log("call_ended", incident=row.incident_id, step=row.step, attempt=row.attempt, outcome=outcome)
 
 
 def _without_a_key(outcome: str) -> bool:
     """What a menu brought, be it no key, was dealt with when the menu ended."""
-    return not outcome.startswith(("pressed", "going")) and outcome not in {"no_key", "heard", "bridged"}
+    return not outcome.startswith(("pressed", "going", "no_key")) and outcome not in {"heard", "bridged"}
+
+
+def _ended_as(outcome: str) -> str:
+    """What a call is to the ladder that ended after a key that does nothing, or was cancelled while it was needed."""
+    if outcome.startswith("wrong"):
+        return Outcome.HUNG_UP
+    return Outcome.FAILED if outcome == Outcome.CALLED_OFF else outcome
+
+
+def _in_vain(tx: Tx, call: Call, now: datetime) -> None:
+    """A sender that died over it, or was slow, lets a call ring that was not needed any more when it began."""
+    incident = call.case.incident
+    if incident.acknowledged or incident.state in {*SETTLING, State.CLOSED}:
+        calling_off.call_off(tx, now, notification_id=call.row.id)
+
+
+def _called_off(house: House, tx: Tx, call: Call, now: datetime) -> None:
+    """Hung up by ourselves: a line in the log, and no answer of anybody's."""
+    row = call.row
+    entry = LogEntry(what=Log.CALLED_OFF, who=callee(row))
+    cases.write_log(house, tx, row.patient_id, row.incident_id, [entry], now)
+    ids = {"patient_id": row.patient_id, "incident_id": row.incident_id}
+    tx.emit("incident", organisation_id=row.organisation_id, at=now, **ids)
 
 
 def _note_status(house: House, tx: Tx, row: Row[Any], event: CarrierEvent, now: datetime) -> str | None:
@@ -135,6 +191,8 @@ def _note_status(house: House, tx: Tx, row: Row[Any], event: CarrierEvent, now: 
     values: dict[str, Any] = {"call_status": status.value, "provider_id": event.provider_id}
     if row.sent_at is None:
         values["sent_at"] = now
+    if row.provider is None and event.provider:
+        values["provider"] = event.provider
     if status is CallStatus.IN_PROGRESS and row.answered_at is None:
         values["answered_at"] = now
     if event.voicemail:
@@ -156,6 +214,7 @@ def _outcome(status: CallStatus) -> str:
         CallStatus.COMPLETED: "hung_up",
         CallStatus.BUSY: "busy",
         CallStatus.NO_ANSWER: "no_answer",
+        CallStatus.CANCELLED: Outcome.CALLED_OFF.value,
         CallStatus.DELIVERED: "delivered",
         CallStatus.UNDELIVERED: "undelivered",
     }.get(status, "failed")
@@ -184,9 +243,16 @@ def _digits(house: House, tx: Tx, call: Call, event: CarrierEvent, now: datetime
     if event.turn > FIRST_MENU:
         stage = Stage(event.turn) if event.turn in set(Stage) else Stage.HEARD
         return telephone_menus.later_key(house, tx, call, stage, digit, now)
-    if not digit and event.turn < FIRST_MENU and not event.final:
+    if not digit and event.turn < SAID_TWICE and not event.final:
         return telephone_menus.menu(house, tx, call, turn=event.turn + 1)
-    pressed = f"pressed_{digit}" if digit else "no_key"
+    wrong = wrong_at_first(call, digit)
+    if wrong and event.turn < FIRST_MENU and not event.final:
+        return telephone_menus.said_again(house, tx, call, wrong, event.turn + 1, now)
+    if wrong:
+        digit = ""
+    elif not digit:
+        wrong = wrong_before(row)
+    pressed = f"pressed_{digit}" if digit else f"no_key_{wrong}" if wrong else "no_key"
     if row.outcome == pressed or (digit == "3" and (row.outcome or "").startswith("going")):
         # Told twice, perhaps much later: what came of it meanwhile must not be undone.
         return _said_before(house, tx, call, digit, now)
@@ -196,8 +262,8 @@ def _digits(house: House, tx: Tx, call: Call, event: CarrierEvent, now: datetime
     if row.target == Target.PATIENT:
         return telephone_menus.patient_said(house, tx, call, digit, now)
     if row.target == Target.DESK:
-        return telephone_menus.desk_said(house, tx, call, digit, now)
-    return telephone_menus.contact_said(house, tx, call, digit, now)
+        return telephone_menus.desk_said(house, tx, call, digit, now, wrong)
+    return telephone_menus.contact_said(house, tx, call, digit, now, wrong)
 
 
 def _said_before(house: House, tx: Tx, call: Call, digit: str, now: datetime) -> Prompt:
@@ -222,7 +288,6 @@ def _proves_number(house: House, tx: Tx, row: Row[Any], event: CarrierEvent, dig
         return
     number = event.to_number
     if not number:
-        found = people.number_of(house, tx, row.target_id)
-        number = found[0] if found else ""
+        number = numbers.of_row(house, tx, row) or ""
     if number:
         people_store.phone_answered(tx, row.target_id, house.keys.blind_index("phone", number), now)

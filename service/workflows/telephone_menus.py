@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
 from typing import Any
 
 from msgspec.structs import replace
@@ -19,41 +17,17 @@ from service.store import incidents as store
 from service.store.database import Tx
 from service.workflows import cases, coming, people, readings
 from service.workflows.house import House, log
-
-CONNECT = "connect"
-"""Step of a call that a dispatcher asked for, to be connected with the person."""
-FIRST_MENU = 2
-"""Turns up to this one are the first menu and its repetition."""
-
-
-class Stage(IntEnum):
-    """Which question of a call a key answers: it travels with the call as its turn."""
-
-    ETA = 11
-    OWNER = 21
-    OWNER_AGAIN = 22
-    DESK = 31
-    COMING = 41
-    COMING_AGAIN = 42
-    HEARD = 43
-    CONNECT = 51
-
-
-REPEATED = {Stage.OWNER: Stage.OWNER_AGAIN, Stage.COMING: Stage.COMING_AGAIN}
-
-
-@dataclass
-class Call:
-    """One telephone call about one case, while its callback is being handled."""
-
-    row: Row[Any]
-    case: cases.Case
-    language: str
-
-    @property
-    def owns(self) -> bool:
-        incident = self.case.incident
-        return incident.open and incident.acknowledged and incident.owner_id == self.row.target_id
+from service.workflows.telephone_stages import (
+    AGAIN,
+    ASKED_BEFORE,
+    CONNECT,
+    REPEATED,
+    Call,
+    Stage,
+    callee,
+    knows,
+    wrong_before,
+)
 
 
 def opening(row: Row[Any], language: str) -> Prompt:
@@ -90,7 +64,8 @@ def _patient_menu(house: House, tx: Tx, call: Call, turn: int) -> Prompt:
     returned = row.step == "returned"
     if returned and coming.said_to_the_person(house, tx, incident, call.language, house.clock()) is not None:
         return _asked(call, replace(messages.prompt_for(Message.PATIENT_COMING, call.language), turn=Stage.COMING))
-    return _asked(call, messages.ask_prompt(call.language, turn))
+    beside = row.message == Message.ASK_BESIDE
+    return _asked(call, messages.ask_prompt(call.language, turn, Message.ASK_BESIDE if beside else Message.ASK))
 
 
 def _asked(call: Call, prompt: Prompt) -> Prompt:
@@ -99,26 +74,71 @@ def _asked(call: Call, prompt: Prompt) -> Prompt:
 
 def later_key(house: House, tx: Tx, call: Call, stage: Stage, digit: str, now: datetime) -> Prompt:
     """A key pressed (or not) at a question that came after the first."""
-    if not digit and stage in REPEATED:
-        prompt = menu(house, tx, call, turn=2)
-        return replace(prompt, turn=REPEATED[stage]) if prompt.ask else prompt
-    if stage is Stage.ETA:
+    asked, again = ASKED_BEFORE.get(stage, stage), AGAIN.get(stage)
+    wrong = digit if digit and not knows(call, asked, digit) else ""
+    if wrong:
+        _write_wrong(house, tx, call, wrong, now)
+    if again is not None and (wrong or (not digit and stage in REPEATED)):
+        prompt = _question(house, tx, call, asked, now)
+        # What has become another question meanwhile keeps its own turn.
+        prompt = replace(prompt, turn=again) if prompt.turn == asked else prompt
+        return _after_wrong(call, prompt) if wrong else prompt
+    prompt = _after_question(house, tx, call, asked, "" if wrong else digit, now)
+    return _after_wrong(call, prompt) if wrong else prompt
+
+
+def _after_question(house: House, tx: Tx, call: Call, asked: Stage, digit: str, now: datetime) -> Prompt:
+    if asked is Stage.ETA:
         return _eta(house, tx, call, digit, now)
-    if stage in {Stage.OWNER, Stage.OWNER_AGAIN}:
+    if asked is Stage.OWNER:
         return _owner_said(house, tx, call, digit, now)
-    if stage is Stage.DESK or stage is Stage.CONNECT:
+    if asked is Stage.DESK or asked is Stage.CONNECT:
         return _to_the_person(house, tx, call, digit, now)
-    return _patient_listens(house, tx, call, stage, digit, now)
+    return _patient_listens(house, tx, call, asked, digit, now)
+
+
+def _question(house: House, tx: Tx, call: Call, asked: Stage, now: datetime) -> Prompt:
+    if asked is Stage.ETA:
+        return _asked(call, _eta_menu(call)) if call.owns else taken(house, tx, call, now)
+    if asked is Stage.DESK:
+        return _asked(call, messages_doors.say(call.language, "desk_five", ask=True, turn=Stage.DESK))
+    if asked is Stage.HEARD:
+        return _asked(call, messages_doors.say(call.language, "zero_for_desk", ask=True, turn=Stage.HEARD))
+    return menu(house, tx, call, turn=2)
+
+
+# --- keys that do nothing
+
+
+def said_again(house: House, tx: Tx, call: Call, wrong: str, turn: int, now: datetime) -> Prompt:
+    """The first menu once more, after a key that does nothing: a thumb that slipped is not an answer."""
+    row = call.row
+    # Told twice, or late: what came of the call meanwhile is not undone.
+    if row.outcome is None or (wrong_before(row) and wrong_before(row) != wrong):
+        store.update_notification(tx, row.id, outcome=f"wrong_{wrong}")
+        _write_wrong(house, tx, call, wrong, now)
+    return _after_wrong(call, menu(house, tx, call, turn=turn))
+
+
+def _write_wrong(house: House, tx: Tx, call: Call, key: str, now: datetime) -> None:
+    if call.case.incident.open:
+        cases.settle(house, tx, call.case, escalation.wrong_key(call.case.incident, callee(call.row), key, now), now)
+
+
+def _after_wrong(call: Call, prompt: Prompt) -> Prompt:
+    return messages_doors.after(messages_doors.say(call.language, "wrong_key"), prompt)
 
 
 # --- whoever has it
 
 
-def contact_said(house: House, tx: Tx, call: Call, digit: str, now: datetime) -> Prompt:
-    """A contact's key at the first menu."""
+def contact_said(house: House, tx: Tx, call: Call, digit: str, now: datetime, wrong: str = "") -> Prompt:
+    """A contact's key at the first menu; ``wrong`` is one that does nothing, when no other came."""
     row, case = call.row, call.case
+    if digit in {"5", "6"}:
+        return _owner_said(house, tx, call, digit, now)
     attempt = None if row.step == "returned" else row.attempt
-    decision = escalation.contact_answered(case.incident, row.target_id, digit, now, attempt=attempt)
+    decision = escalation.contact_answered(case.incident, row.target_id, digit, now, attempt=attempt, wrong=wrong)
     after = cases.settle(house, tx, case, decision, now)
     if digit == "9":
         return messages.wrong_number(call.language)
@@ -126,6 +146,8 @@ def contact_said(house: House, tx: Tx, call: Call, digit: str, now: datetime) ->
         return taken(house, tx, call, now)
     if after.acknowledged and after.owner_id != row.target_id:
         return messages.already_taken(call.language)
+    if wrong:
+        return messages_doors.say(call.language, "wrong_key", "wrong_key_end")
     return messages.declined(call.language) if digit == "4" else messages.no_key(call.language)
 
 
@@ -177,20 +199,24 @@ def _owner_said(house: House, tx: Tx, call: Call, digit: str, now: datetime) -> 
         after = before
     if digit == "3":
         return taken(house, tx, call, now)
+    if digit == "9":
+        return messages.wrong_number(call.language)
     if digit == "5":
         return messages_doors.say(call.language, "arrived" if after.state is State.AT_PATIENT else "not_now")
     if digit == "6":
-        return messages_doors.say(call.language, "safe")
+        return messages_doors.say(call.language, "safe_noted" if after.open else "safe")
     return messages_doors.say(call.language, "gave_back" if digit == "4" and not after.acknowledged else "not_now")
 
 
 # --- the desk
 
 
-def desk_said(house: House, tx: Tx, call: Call, digit: str, now: datetime) -> Prompt:
-    """The staffed desk's key at the first menu."""
+def desk_said(house: House, tx: Tx, call: Call, digit: str, now: datetime, wrong: str = "") -> Prompt:
+    """The staffed desk's key at the first menu; ``wrong`` is one that does nothing, when no other came."""
     case = call.case
-    after = cases.settle(house, tx, case, escalation.desk_answered(case.incident, digit, now), now)
+    after = cases.settle(house, tx, case, escalation.desk_answered(case.incident, digit, now, wrong), now)
+    if wrong:
+        return messages_doors.say(call.language, "wrong_key", "wrong_key_desk")
     if digit != "3":
         return messages.desk_no_key(call.language)
     return desk_taken(house, tx, call, after, now)

@@ -5,19 +5,32 @@ Every drill proves the numbers that it reaches; this asks one alone, after it wa
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+import msgspec
 from msgspec.structs import replace
+from sqlalchemy import Row
 
 from dispatch import drill as rules
 from dispatch.drill import Drill, Purpose
 from dispatch.incident import Target
+from service.sealing import SealingError
 from service.store import drills as store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import drill_book, drills
+from service.workflows import drill_book, drills, numbers, people
 from service.workflows.drills import NobodyToReach
 from service.workflows.house import House, log, new_id
+
+
+class NumberGiven(msgspec.Struct, kw_only=True):
+    """A new number is written down, and somebody there is asked whether it is theirs."""
+
+    verification_id: UUID
+    rung_now: bool
+    """Whether it is rung from now on: nothing proved the old one. Else the old one is, until this one is proven."""
 
 
 def begin(house: House, patient_id: UUID, person_id: UUID, by: str = "system", *, call: bool = False) -> UUID:
@@ -26,36 +39,78 @@ def begin(house: House, patient_id: UUID, person_id: UUID, by: str = "system", *
     By a text with a link where one can be read, else, or with ``call``, by a call; like a drill it wakes nobody,
     gives way to real incidents and is tried again. Raises NobodyToReach.
     """
-    now = house.clock()
 
     def work(tx: Tx) -> UUID:
-        patient = people_store.lock_patient(tx, patient_id)
-        person = people_store.person(tx, person_id)
-        known = {member.person_id for member in people_store.caregivers(tx, patient_id)} | {patient_id}
-        if patient is None or person is None or person_id not in known:
-            raise NobodyToReach(f"{person_id} is no contact of {patient_id}")
-        for row in store.going_on(tx, patient_id, store.VERIFY):
-            if drill_book.opened(house, row).rung(person_id) is not None:
-                found: UUID = row.id
-                return found
-        rung = drills.rung_of(house, tx, person, now)
-        if rung is None:
-            raise NobodyToReach(f"{person_id} has no number")
-        own = person_id == patient_id
-        rung = replace(rung, away=False, target=Target.PATIENT if own else Target.CONTACT)
-        drill = Drill(
-            id=new_id(),
-            patient_id=patient_id,
-            policy=drill_book.policy(house, now),
-            purpose=Purpose.VERIFY,
-            by=by,
-            started_at=now,
-            call_first=call,
-            rungs=[rung],
-        )
-        drill_book.settle(house, tx, drill_book.Held(patient, drill, 0), rules.begin(drill, now), now)
-        log("verification_begun", patient=patient_id, person=person_id)
-        return drill.id
+        patient, person = _both(tx, patient_id, person_id)
+        return _ask(house, tx, patient, person, by, call=call)
 
     begun: UUID = house.committer.run(work, key=patient_id)
     return begun
+
+
+def give_number(house: House, patient_id: UUID, person_id: UUID, phone: str, by: str) -> NumberGiven:
+    """Write a new number of this person down and ask there, in one commit. Raises NobodyToReach.
+
+    The one that is known to work is rung until somebody confirmed at the new one; where none is known to work, the
+    new one is rung first from now on, and the old one after it.
+    """
+
+    def work(tx: Tx) -> NumberGiven:
+        patient, person = _both(tx, patient_id, person_id)
+        now = house.clock()
+        rung_now = numbers.give(house, tx, person, phone, now)
+        for row in store.going_on(tx, patient_id, store.VERIFY):
+            held = drill_book.load(house, tx, patient_id, row.id)
+            if held is not None and held.drill.rung(person_id) is not None:
+                # What was asked so far went to the number before.
+                drill_book.settle(house, tx, held, rules.called_off(held.drill, now), now)
+        _, person = _both(tx, patient_id, person_id)
+        return NumberGiven(verification_id=_ask(house, tx, patient, person, by), rung_now=rung_now)
+
+    given: NumberGiven = house.committer.run(work, key=patient_id)
+    log("number_given", patient=patient_id, person=person_id, by=by, rung_now=given.rung_now)
+    return given
+
+
+def _both(tx: Tx, patient_id: UUID, person_id: UUID) -> tuple[Row[Any], Row[Any]]:
+    """The patient, locked, and one of their people."""
+    patient = people_store.lock_patient(tx, patient_id)
+    person = people_store.person(tx, person_id)
+    known = {member.person_id for member in people_store.caregivers(tx, patient_id)} | {patient_id}
+    if patient is None or person is None or person_id not in known:
+        raise NobodyToReach(f"{person_id} is no contact of {patient_id}")
+    return patient, person
+
+
+def _ask(house: House, tx: Tx, patient: Row[Any], person: Row[Any], by: str, *, call: bool = False) -> UUID:
+    now, patient_id = house.clock(), patient.patient_id
+    for row in store.going_on(tx, patient_id, store.VERIFY):
+        if drill_book.opened(house, row).rung(person.id) is not None:
+            found: UUID = row.id
+            return found
+    drill = Drill(
+        id=new_id(),
+        patient_id=patient_id,
+        policy=drill_book.policy(house, now),
+        purpose=Purpose.VERIFY,
+        by=by,
+        started_at=now,
+        call_first=call,
+        rungs=[_rung(house, tx, person, patient_id, now)],
+    )
+    drill_book.settle(house, tx, drill_book.Held(patient, drill, 0), rules.begin(drill, now), now)
+    log("verification_begun", patient=patient_id, person=person.id)
+    return drill.id
+
+
+def _rung(house: House, tx: Tx, person: Row[Any], patient_id: UUID, now: datetime) -> rules.Rung:
+    try:
+        change = people.open_profile(house, person).change
+    except SealingError:
+        change = None  # shown as a broken link, like everybody whose record does not open
+    number = change.new if change is not None and change.pending else ""
+    rung = drills.rung_of(house, tx, person, now, number)
+    if rung is None:
+        raise NobodyToReach(f"{person.id} has no number")
+    own = person.id == patient_id
+    return replace(rung, away=False, target=Target.PATIENT if own else Target.CONTACT)

@@ -60,6 +60,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "patient.pressed_1": ("괜찮다고 답함", "said fine"),
     "patient.pressed_2": ("도움을 요청함", "asked for help"),
     "patient.no_key": ("받았으나 답이 없음", "picked up, no answer"),
+    "patient.pressed": ("누른 번호 {pressed}: 도움 요청으로 봄", "pressed {pressed}, which counts as asking for help"),
+    "wrong_key": ("누른 번호 {pressed}: 쓰이지 않는 번호", "pressed {pressed}, which does nothing"),
     "contact.pressed_3": ("맡겠다고 답함", "took it"),
     "contact.pressed_4": ("갈 수 없다고 답함", "cannot go"),
     "contact.pressed_9": ("잘못된 번호", "wrong number"),

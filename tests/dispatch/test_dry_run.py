@@ -32,7 +32,9 @@ def test_sos_rings_the_first_contact_at_once_and_the_desk_after_one_round(plan: 
     lines = dry_run(plan, [condition("sos")], minutes=1)
     assert seen(lines) == [
         (0, "contact_rung", ONE),
+        (0, "asked", PATIENT),
         (26, "contact_rung", TWO),
+        (26, "asked", PATIENT),
         (51, "desk_rung", DESK),
         (51, "contact_rung", ONE),
     ]

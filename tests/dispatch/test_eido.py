@@ -124,7 +124,7 @@ def test_the_record_is_labelled_a_draft_and_claims_no_dispatch() -> None:
     assert DRAFT in text
     assert "dispatchComponent" not in text, "nobody was called yet"
     told = json.dumps(eido(record()), ensure_ascii=False)
-    assert "A dispatcher called 119 at 2026-11-22T12:04:33.000Z, reference 119-42." in told
+    assert "A human called 119 at 2026-11-22T12:04:33.000Z, reference 119-42." in told
 
 
 def test_what_is_not_known_is_said_and_not_left_out() -> None:

@@ -28,11 +28,11 @@ from dispatch.incident import IllegalMove, NotificationKind, State, Target, Vita
 # --- beginning
 
 
-def test_sos_confirms_at_once_and_rings_the_first_contact_without_asking():
+def test_sos_confirms_at_once_and_rings_the_first_contact_before_the_person():
     stage = Stage("sos")
     assert stage.incident.state is State.CONFIRMED
     assert stage.incident.priority is Priority.HIGH
-    assert rung(stage.last) == [MINJI]
+    assert rung(stage.last) == [MINJI, PATIENT]
     assert "check_started_at" not in stage.incident.times
 
 
@@ -262,8 +262,9 @@ def test_a_late_fine_is_written_down_and_stops_nothing():
     before = stage.incident
     stage.answer("1")
     assert stage.wrote() == ["late_fine"]
-    assert stage.incident == before
-    assert not stage.last.cancel_pages
+    after = stage.incident
+    assert (after.state, after.ladder, after.desk) == (before.state, before.ladder, before.desk)
+    assert stage.last.steps == [] and not stage.last.cancel_pages
 
 
 @pytest.mark.parametrize("digit", ["2", "", "7"])
@@ -316,7 +317,8 @@ def test_sos_joining_a_check_ends_it_and_rings_at_once():
     assert rung(stage.do(escalation.join, [sign("sos")])) == [MINJI]
     assert stage.incident.state is State.CONFIRMED
     assert stage.incident.priority is Priority.HIGH
-    assert stage.last.cancel_asks and not stage.last.cancel_pages
+    # The question that rings already goes on: the person is not rung a second time.
+    assert not stage.last.cancel_asks and not stage.last.cancel_pages
 
 
 def test_a_grave_sign_joining_a_check_rings_while_asking_goes_on():
@@ -383,7 +385,8 @@ def test_worse_signs_after_fine_reopen_and_ring():
         stage.do(escalation.begin, [sign("spo2_low", params={"value": 88.0})])
         stage.answer("1")
         stage.advance(599)
-        assert rung(stage.do(escalation.join, [worse])) == [MINJI]
+        asked = [PATIENT] if worse.code == "sos" else []
+        assert rung(stage.do(escalation.join, [worse])) == [MINJI, *asked]
         assert stage.incident.state is State.CONFIRMED
 
 

@@ -188,7 +188,7 @@ def test_a_neighbour_who_is_there_first_takes_it_over_from_a_caregiver_on_the_wa
     stage.do(escalation.arrived, JIHO)
     assert (stage.incident.state, stage.incident.owner_id) == (State.AT_PATIENT, JIHO)
     assert stage.incident.going is None
-    assert (MINJI, "arrived") in told(stage.last)
+    assert told(stage.last) == [(MINJI, "arrived_other"), (None, "desk_news")]
 
 
 def test_who_arrives_does_not_take_it_from_a_dispatcher():
@@ -230,7 +230,7 @@ def test_all_is_well_from_afar_is_only_news_for_the_desk():
     stage.press(MINJI, "3")
     stage.press(MINJI, "6")
     assert stage.incident.state is State.CONFIRMED and stage.held_for() == 900
-    assert "safe" in stage.wrote() and told(stage.last) == [(None, "desk_news")]
+    assert "safe_noted" in stage.wrote() and told(stage.last) == [(None, "desk_news")]
 
 
 def test_all_is_well_with_a_unit_under_way_is_only_news_for_the_desk():
@@ -322,6 +322,8 @@ def test_who_pressed_for_help_or_was_not_reached_hears_who_comes(how):
         stage.answer("2")
     else:
         stage.advance(80)
+        for attempt in (1, 2):
+            stage.do(escalation.ask_call_ended, "no_answer", attempt)
     stage.press(MINJI, "3")
     stage.advance(10)
     assert len(coming_calls(stage)) == 1

@@ -36,6 +36,7 @@ from dispatch.incident import (
     EDGES,
     ON_THE_ROAD,
     SETTLING,
+    THERE,
     UNDER_WAY,
     Channel,
     Contact,
@@ -44,6 +45,7 @@ from dispatch.incident import (
     NotificationKind,
     State,
     Target,
+    UnitStage,
     Vitals,
     Window,
 )
@@ -87,11 +89,11 @@ PEOPLE = st.sampled_from([MINJI, JIHO, SORA])
 STAFF = st.sampled_from([DISPATCHER, OTHER_DISPATCHER])
 ANYBODY = st.sampled_from([MINJI, JIHO, SORA, DISPATCHER])
 FAILURES = st.sampled_from(list(Outcome))
-HUMAN = frozenset({"contact_3", "desk_3", "acknowledge", "dispatch", "progress", "going", "arrived"})
+HUMAN = frozenset({"contact_3", "desk_3", "acknowledge", "dispatch", "called", "progress", "going", "arrived"})
 """What may acknowledge."""
 REFUSES = frozenset(
     {"claim", "acknowledge", "dispatch", "progress", "stand_down", "close", "join", "hand_over", "handover_answered"}
-)
+) | {"called"}
 STEPS = 0
 """How many rules were run in this process."""
 
@@ -129,7 +131,7 @@ class Dispatch(RuleBasedStateMachine):
         self.act("begin", escalation.begin, [sign(c, grave=grave and c == "fall") for c in codes])
         begun = self.stage.incident
         if "sos" in codes or not can_be_asked:
-            assert begun.state is S.CONFIRMED and begun.ask.attempt == 0
+            assert begun.state is S.CONFIRMED and begun.ask.attempt == (1 if can_be_asked else 0)
         if begun.state is S.CHECKING:
             at_once_too = overlap_s == 0 and begun.priority is Priority.HIGH
             assert begun.ladder.running == (at_once_too or (grave and "fall" in codes))
@@ -154,6 +156,7 @@ class Dispatch(RuleBasedStateMachine):
         self.judge_ringing(name, before, decision)
         self.judge_help(name, before, decision)
         self.write_down(before, decision)
+        self.decided = decision
         return decision
 
     def write_down(self, before, decision):
@@ -177,7 +180,8 @@ class Dispatch(RuleBasedStateMachine):
         assert after.state in {before.state, *EDGES[before.state]} or moved in AT_ONCE, moved
         assert after.priority.rank >= before.priority.rank
         if after.state is S.DISPATCHED and before.state is not S.DISPATCHED:
-            assert name == "dispatch"
+            assert name in {"dispatch", "called"}
+        assert before.times.items() <= after.times.items(), "a time stamp changed or went"
         if after.acknowledged and not before.acknowledged:
             assert name in HUMAN
             assert decision.cancel_pages
@@ -245,6 +249,16 @@ class Dispatch(RuleBasedStateMachine):
         """Who goes, who is there, who hears of it, and what is handed over."""
         after, wrote = decision.incident, [entry.what for entry in decision.log]
         for step in decision.steps:
+            if step.kind is NotificationKind.ASK:
+                # Beside the ringing only after an SOS; and never two calls to the person at once.
+                assert after.state is S.CHECKING or (after.sos and after.policy.can_be_asked and not self.duress)
+                assert not [s for s in decision.steps if s.step == "coming"]
+            if step.message == Message.SAYS_FINE:
+                assert name == "fine" and after.acknowledged and after.policy.may_cancel
+                assert not self.duress and not before.ask.fine_told
+            if step.step == "coming":
+                calling = before.ask.calling_until
+                assert self.jumped or calling is None or calling <= self.stage.now, "two calls to the person at once"
             if step.message == Message.PATIENT_COMING:
                 assert not self.duress and after.policy.can_be_asked and after.acknowledged
                 assert after.sos or after.ask.wants_help or after.ask.answer == "unanswered"
@@ -259,10 +273,26 @@ class Dispatch(RuleBasedStateMachine):
             assert after.going.person_id == after.owner_id and after.acknowledged
         if after.state is S.CLOSED and before.state is S.AT_PATIENT and name == "safe":
             assert not before.unit_called
+        self.judge_unit(name, before, after)
         if name in {"hand_over", "handover_answered"}:
             assert (after.state, after.times) == (before.state, before.times)
         if Log.HANDOVER_UNANSWERED in wrote:
             assert (None, "desk_news") in [(step.person_id, step.message) for step in decision.steps]
+
+    def judge_unit(self, name, before, after):
+        """A unit is followed beside somebody who is there: by a human's word only, forwards only, never forgotten."""
+        stages = list(UnitStage)
+        if after.unit is None:
+            assert before.unit is None or before.state in ON_THE_ROAD
+            assert not (before.state in ON_THE_ROAD and before.state is not S.CONFIRMED and after.state in THERE)
+            return
+        assert after.state in {*THERE, S.CLOSED} and "unit_notified_at" in after.times
+        done = after.state is S.CLOSED or after.unit.stage is UnitStage.WITH_PATIENT
+        assert (after.unit.due_at is None) == done
+        if before.unit is None:
+            assert name in {"dispatch", "called", "arrived", "progress"}
+        elif before.unit.stage is not after.unit.stage:
+            assert name == "progress" and stages.index(after.unit.stage) > stages.index(before.unit.stage)
 
     @invariant()
     def no_page_waits_in_the_outbox_of_what_somebody_has(self):
@@ -278,6 +308,13 @@ class Dispatch(RuleBasedStateMachine):
         asked_s = (self.stage.now - incident.times["check_started_at"]).total_seconds()
         high = incident.priority is Priority.HIGH and asked_s >= incident.policy.overlap_s
         assert incident.ladder.running == (incident.grave or high) or not self.reachable()
+
+    @invariant()
+    def fine_is_passed_on_only_where_it_may_be(self):
+        incident = self.stage.incident
+        assert incident.ask.fine_at is None or (incident.policy.may_cancel and not self.duress)
+        if incident.state is not S.CHECKING:
+            assert not any([incident.ask.due_at, incident.ask.ends_at, incident.ask.overlap_at])
 
     def reachable(self):
         incident = self.stage.incident
@@ -368,7 +405,7 @@ class Dispatch(RuleBasedStateMachine):
     )
     def the_person_says_fine(self, age, worse, by):
         before = self.stage.incident
-        self.act(
+        decision = self.act(
             "fine",
             escalation.patient_answered,
             "1",
@@ -381,7 +418,11 @@ class Dispatch(RuleBasedStateMachine):
             if worse or (not before.technical and age != 10):
                 assert after.state is S.CONFIRMED
         else:
-            assert after == before
+            # It ends, delays and moves nothing; all that may come of it is one line to whoever has it.
+            assert decision is not None and not (decision.cancel_pages or decision.cancel_asks)
+            assert {step.message for step in decision.steps} <= {Message.SAYS_FINE, Message.DESK_NEWS}
+            assert msgspec.structs.replace(after, ask=before.ask, coming=before.coming, tells=before.tells) == before
+            assert self.jumped or (after.coming.due_at is None) == (before.coming.due_at is None)
 
     @rule(digit=st.sampled_from(["2", "", "8", "7"]))
     def the_person_asks_for_help(self, digit):
@@ -440,6 +481,7 @@ class Dispatch(RuleBasedStateMachine):
     def a_contact_presses(self, person, digit):
         before = self.stage.incident
         names = {"5": "arrived", "6": "safe"} if before.owner_id == person else {}
+        names |= {"6": "safe"} if escalation.may_agree(before, person) else {}
         self.act(names.get(digit, f"contact_{digit}"), escalation.contact_answered, person, digit)
         if before.acknowledged and not (digit in {"4", "9"} and before.owner_id == person):
             assert self.stage.incident.owner_id == before.owner_id
@@ -470,11 +512,22 @@ class Dispatch(RuleBasedStateMachine):
         before = self.stage.incident
         self.act("arrived", escalation.arrived, person)
         after = self.stage.incident
-        if before.open and before.state not in SETTLING:
-            assert after.state in {S.AT_PATIENT, S.TRANSPORTING} and after.acknowledged
-            assert "first_help_at" in after.times
-        else:
+        asked = {c.person_id for c in before.policy.contacts} - set(before.ladder.declined)
+        declined = not before.acknowledged and person in before.ladder.declined
+        if declined or not before.open or before.state in SETTLING:
             assert after == before
+            return
+        assert "first_help_at" in after.times and person in after.there and after.acknowledged
+        if before.acknowledged and before.owner_id != person:
+            waits = before.state in ON_THE_ROAD and before.owner_role != "dispatcher"
+            assert (after.owner_id == person) == (waits and person in asked)
+            told = [(step.person_id, step.message) for step in self.decided.steps]
+            new = person not in before.there or after.state is not before.state
+            assert ((None, "desk_news") in told) == new
+            assert (person, "arrived") not in told and "arrived" not in [message for _, message in told]
+        else:
+            assert after.owner_id == person
+        assert after.state in THERE or (before.acknowledged and person not in {before.owner_id, *asked})
 
     @rule(person=ANYBODY, sure=st.integers(0, 1))
     def somebody_says_that_all_is_well(self, person, sure):
@@ -482,8 +535,13 @@ class Dispatch(RuleBasedStateMachine):
         if sure:
             return
         self.act("safe", escalation.safe, person)
-        there = before.state is S.AT_PATIENT and before.owner_id == person and not before.unit_called
-        assert (self.stage.incident.state is S.CLOSED) == (there or not before.open)
+        after, urgent = self.stage.incident, before.priority is Priority.HIGH or before.grave
+        took = before.acknowledged and before.owner_id == person and not (before.relieved and urgent)
+        agrees = before.relieved is not None and before.relieved.person_id == person and before.said_safe
+        there = before.state is S.AT_PATIENT and not before.unit_called
+        assert (after.state is S.CLOSED) == ((there and bool(took or agrees)) or not before.open)
+        if after.state is not S.CLOSED and before.open and before.state not in SETTLING:
+            assert (after.owner_id, after.deadline_at) == (before.owner_id, before.deadline_at)
 
     @rule(person=STAFF)
     def somebody_hands_over(self, person):
@@ -517,7 +575,18 @@ class Dispatch(RuleBasedStateMachine):
     def somebody_dispatches(self, person):
         before = self.stage.incident
         decision = self.act("dispatch", escalation.dispatch, person, "A-1", self.stage.now)
-        assert decision is None or before.state not in UNDER_WAY, "two units for one case"
+        free = before.state not in UNDER_WAY or (before.state in THERE and before.unit is None)
+        assert decision is None or free, "two units for one case"
+        assert decision is not None or not free or not before.open, "somebody called 119 and could not write it down"
+
+    @rule(person=PEOPLE)
+    def a_caregiver_calls_119(self, person):
+        before = self.stage.incident
+        decision = self.act("called", escalation.called, person, "", self.stage.now)
+        assert decision is None or before.owner_id == person or person in before.there
+        if decision is not None:
+            assert (None, "desk_news") in [(step.person_id, step.message) for step in decision.steps]
+            assert "unit_notified_at" in self.stage.incident.times
 
     @rule(person=STAFF, state=st.sampled_from([S.EN_ROUTE, S.ON_SCENE, S.AT_PATIENT, S.TRANSPORTING]))
     def somebody_reports_progress(self, person, state):

@@ -126,7 +126,7 @@ def test_a_contact_who_takes_it_ends_the_question():
     assert stage.incident.state is State.CONFIRMED
     assert stage.last.cancel_asks and stage.last.cancel_pages
     stage.answer("1")
-    assert stage.wrote() == ["late_fine"]
+    assert stage.wrote() == ["late_fine", "owner_told"]
 
 
 def test_help_beside_ringing_contacts_rings_nobody_twice():
@@ -138,7 +138,7 @@ def test_help_beside_ringing_contacts_rings_nobody_twice():
 
 
 def test_an_sos_never_waits_for_an_overlap():
-    assert rung(Stage("sos").last) == [MINJI]
+    assert rung(Stage("sos").last) == [MINJI, PATIENT]
     stage = Stage("spo2_low")
     assert rung(stage.do(escalation.join, [sign("sos")])) == [MINJI]
     assert stage.incident.ask.overlap_at is None

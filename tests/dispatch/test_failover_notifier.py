@@ -74,6 +74,10 @@ class Played:
 
     find_text = find_call
 
+    def hang_up(self, call: Receipt) -> bool:
+        self.asked.append(f"hang up {call.id}")
+        return True
+
     def reach(self, number: str) -> frozenset[Reach]:
         return carriers.reach(self.name, number)
 
@@ -121,6 +125,12 @@ def call(to: str = MOTHER) -> CallRequest:
 
 def text(to: str = MOTHER) -> TextRequest:
     return TextRequest(to=to, reference="t1", body="x", valid_s=60)
+
+
+def test_a_call_is_hung_up_by_the_carrier_that_took_it_and_by_no_other(both, twilio, solapi):
+    assert both.hang_up(Receipt(provider="solapi", id="s1"))
+    assert (twilio.asked, solapi.asked) == ([], ["hang up s1"])
+    assert not both.hang_up(Receipt(provider="telex", id="t1"))
 
 
 def test_the_first_choice_takes_what_it_can(both, twilio, solapi):

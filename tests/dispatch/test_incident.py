@@ -124,7 +124,7 @@ def test_an_incident_that_was_sealed_by_an_earlier_version_still_opens():
     stored = msgspec.to_builtins(incident)
     added = {
         "": ("going", "coming", "handovers"),
-        "ask": ("overlap_at", "wants_help", "duress"),
+        "ask": ("overlap_at", "wants_help", "duress", "calling_until", "beside_last", "fine_at", "fine_told"),
         "ladder": ("called", "doubted"),
         "policy": (
             *("overlap_s", "unvoiced_s", "eta_grace_s", "coming_s", "coming_again_s", "handover_s", "utc_offset_s"),

@@ -83,6 +83,8 @@ class PushService:
     def __init__(self, browser: Browser, ours: str) -> None:
         self.browser, self.ours = browser, ours
         self.status, self.wait, self.slow_s = 201, "", 0.0
+        self.onward, self.endless = "", False
+        self.asked: list[str] = []
         self.shown: list[dict[str, str]] = []
         self.headers: list[dict[str, str]] = []
         app = Flask(__name__)
@@ -94,14 +96,18 @@ class PushService:
 
     def take(self, one: str) -> Response:
         time.sleep(self.slow_s)
+        self.asked.append(one)
         if not self.allowed():
             return Response(status=403)
         if request.headers.get("Content-Encoding") != "aes128gcm" or not request.headers.get("TTL", "").isdigit():
             return Response(status=400)
         if self.status != 201:
-            return Response(status=self.status, headers={"Retry-After": self.wait} if self.wait else None)
+            headers = {"Retry-After": self.wait, "Location": self.onward}
+            return Response(status=self.status, headers={name: said for name, said in headers.items() if said})
         self.shown.append(json.loads(opened(request.get_data(), self.browser.key, self.browser.secret)))
         self.headers.append(dict(request.headers))
+        if self.endless:
+            return Response((time.sleep(0.2) or b"." for _ in range(150)), status=201)
         return Response(status=201, headers={"Location": f"{self.url}/message/{one}"})
 
     def allowed(self) -> bool:
@@ -179,6 +185,7 @@ def test_a_push_reaches_the_browser_that_asked_and_only_that_can_open_it(service
             "title": "안심",
             "body": "확인이 필요해요.",
             "path": "/r/x",
+            "stays": False,
             "tag": REFERENCE,
         }
     ]
@@ -238,6 +245,73 @@ def test_a_subscription_that_cannot_be_used_is_gone(pusher, broken):
     with pytest.raises(NotificationError) as caught:
         pusher.push(request_to(broken))
     assert (caught.value.permanent, caught.value.fault) == (True, Fault.NUMBER)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.0.0.7",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "::1",
+        "fd00::1",
+        "fe80::1%lo",
+        "::ffff:10.0.0.7",
+        "64:ff9b::a00:7",
+        "2002:a00:7::",
+    ],
+)
+def test_a_name_that_stands_for_a_private_address_is_not_posted_to(browser, monkeypatch, address):
+    """Judged at every connection: a name may stand for another address than when the browser gave it."""
+    touched = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, *_, **__: [(2, 1, 6, "", (address, port))])
+    monkeypatch.setattr("dispatch.push_notifier.create_connection", lambda *a, **_: touched.append(a))
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    pusher = WebPusher(new_key(), "mailto:a@b.example", lambda: NOW)
+    with pytest.raises(NotificationError) as caught:
+        pusher.push(request_to(browser.subscription("https://push.example/1")))
+    assert touched == []
+    # For now only: a resolver that is led astray must not end anybody's subscription.
+    assert (caught.value.permanent, caught.value.ambiguous, caught.value.code) == (False, False, "not_public")
+
+
+def test_the_address_that_was_judged_is_the_one_that_is_posted_to(browser, monkeypatch):
+    touched = []
+
+    def refuse(address, *_, **__):
+        touched.append(address)
+        raise ConnectionRefusedError
+
+    answers = [(2, 1, 6, "", ("10.0.0.7", 443)), (2, 1, 6, "", ("8.8.8.8", 443))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers)
+    monkeypatch.setattr("dispatch.push_notifier.create_connection", refuse)
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(NotificationError):
+        WebPusher(new_key(), "mailto:a@b.example", lambda: NOW).push(
+            request_to(browser.subscription("https://push.example/1"))
+        )
+    assert touched == [("8.8.8.8", 443)]
+
+
+def test_a_push_service_that_sends_us_elsewhere_is_not_followed(service, pusher, browser):
+    service.status, service.onward = 307, f"{service.url}/push/elsewhere"
+    with pytest.raises(NotificationError) as caught:
+        pusher.push(request_to(browser.subscription(f"{service.url}/push/1")))
+    assert (caught.value.permanent, caught.value.fault, caught.value.code) == (True, Fault.CARRIER, "307")
+    assert service.asked == ["1"]
+
+
+def test_an_answer_without_an_end_keeps_no_sender_waiting(service, pusher, browser):
+    service.endless = True
+    started = time.monotonic()
+    assert pusher.push(request_to(browser.subscription(f"{service.url}/push/1")))
+    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("endpoint", ["http://push.example/1", "https://127.0.0.1:8443/1", "http://localhost/1", "file:///etc"])

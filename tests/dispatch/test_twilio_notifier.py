@@ -530,3 +530,36 @@ def test_a_search_after_a_failure_costs_at_most_half_of_what_a_request_may(serve
         with pytest.raises(NotificationError):
             carrier.find_call(MOTHER, datetime.now(UTC), "n1")
         assert time.monotonic() - began < 0.8
+
+
+def test_a_call_that_rings_is_hung_up_and_one_that_was_answered_goes_on(server, notifier):
+    network = server.network
+    network.configure({"time_scale": 1})
+    network.configure_phone(MOTHER, {"behaviour": "manual"})
+    ringing = notifier.place_call(CallRequest(to=MOTHER, reference="n1", ring_s=600))
+    assert notifier.hang_up(ringing)
+    until(lambda: network.call(ringing.id).status == "canceled")
+    assert not notifier.hang_up(ringing), "twice harms nothing"
+    answered = notifier.announce(MOTHER, ("hello",) * 20, "en", 600)
+    until(lambda: network.call(answered.id).status == "ringing")
+    network.pick_up(MOTHER)
+    until(lambda: network.call(answered.id).status == "in-progress")
+    assert not notifier.hang_up(answered)
+    assert network.call(answered.id).status == "in-progress"
+    assert not notifier.hang_up(Receipt(provider="twilio", id="CA" + "0" * 32)), "the carrier has forgotten it"
+
+
+def test_a_carrier_that_fails_while_hanging_up_is_told_apart_from_a_call_that_is_over(server, notifier):
+    server.network.configure_phone(MOTHER, {"behaviour": "no_answer"})
+    taken = notifier.place_call(CallRequest(to=MOTHER, reference="n1", ring_s=600))
+    server.network.configure({"fail": {"twilio": {"next": 1, "mode": "500"}}})
+    with pytest.raises(NotificationError) as caught:
+        notifier.hang_up(taken)
+    assert not caught.value.permanent
+
+
+def until(met) -> None:
+    deadline = time.monotonic() + 20
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

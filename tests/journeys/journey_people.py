@@ -85,9 +85,15 @@ class Phone:
 
     @property
     def calls(self) -> list[Call]:
-        """Calls that we placed to it, but for those that only say who comes."""
-        words = self._stage.words_of_who_comes()
+        """Calls that we placed to it, but for those that say who comes or ask beside an SOS."""
+        words = self._stage.words_of_who_comes() | self._stage.asked_beside()
         return [c for c in self._stage.network.calls() if c.to == self.number and c.sid not in words]
+
+    @property
+    def asked_beside(self) -> list[Call]:
+        """Calls in which who pressed SOS is asked whether it was a mistake."""
+        asked = self._stage.asked_beside()
+        return [c for c in self._stage.network.calls() if c.to == self.number and c.sid in asked]
 
     @property
     def told_who_comes(self) -> list[Call]:

@@ -32,7 +32,7 @@ from service.store import schema
 from service.store.database import Database
 from service.store.tables import DetectorState, Device, IncidentRow, Notification, table
 from service.tools.wearable import Wearable
-from service.workflows import cases, people, readings, records, sending, ticking
+from service.workflows import calling_off, cases, people, readings, records, sending, ticking
 from service.workflows import devices as device_flow
 from service.workflows.people import Care, Profile
 
@@ -221,7 +221,10 @@ class Stage:
             pytest.fail(f"{len(hanging)} messages hang in the hands of the sender")
         for future in done:
             future.result()
-        return len(futures)
+        hung_up = calling_off.hang_up_due(self.house, self._pool)
+        for future in hung_up:
+            future.result(HUNG_S)
+        return len(futures) + len(hung_up)
 
     def advance(self, seconds: float) -> None:
         """Let time pass, stopping wherever something falls due."""
@@ -256,6 +259,7 @@ class Stage:
         queries = {
             "step": select(func.min(_INCIDENT.c.next_step_at)),
             "outbox": select(func.min(_OUTBOX.c.due_at)).where(_OUTBOX.c.status == "pending"),
+            "hanging up": select(func.min(_OUTBOX.c.due_at)).where(_OUTBOX.c.status == "calling_off"),
             "lease": select(func.min(_OUTBOX.c.lease_until)).where(_OUTBOX.c.status == "claimed"),
             "look": select(func.min(_STATE.c.look_at)),
             "silence": select(func.min(_DEVICE.c.silence_due_at)).where(_DEVICE.c.revoked_at.is_(None)),
@@ -289,6 +293,11 @@ class Stage:
         """Every message of a patient's cases, in order."""
         query = select(_OUTBOX).where(_OUTBOX.c.patient_id == home.id).order_by(_OUTBOX.c.created_at, _OUTBOX.c.id)
         return self.rows(query)
+
+    def asked_beside(self) -> set[str]:
+        """The carrier's ids of calls that ask beside an SOS whether it was a mistake."""
+        asked = _OUTBOX.c.message == "ask_beside"
+        return {row.provider_id for row in self.rows(select(_OUTBOX.c.provider_id).where(asked))}
 
     def words_of_who_comes(self) -> set[str]:
         """The carrier's ids of calls that tell somebody who asked for help who comes."""

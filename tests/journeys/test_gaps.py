@@ -11,6 +11,7 @@ import requests
 from journey_people import Console, Home, Person
 from journey_stage import Stage
 
+from service.store import people as people_store
 from service.workflows import gaps
 
 TEN = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
@@ -210,3 +211,40 @@ def test_a_machine_has_no_hours_of_its_own(family: Family) -> None:
     machine = family.stage.machine()
     answer = machine.session.put(f"{machine.url}/v1/me/availability", json={}, timeout=20)
     assert answer.status_code == 403
+
+
+def test_a_gap_is_over_as_soon_as_a_number_is_proven_and_not_an_hour_later(stage: Stage) -> None:
+    neighbour = stage.person("박이웃", verified=False)
+    neighbour.phone.rings_out()
+    neighbour.phone.keeps_quiet(texts=True)
+    home = stage.home(neighbour, band=False)
+    gaps.look_at_all(stage.house)
+    assert len(gaps.listed(stage.house, stage.organisation_id, "en")) == 1
+    index = stage.house.keys.blind_index("phone", neighbour.phone.number)
+    with stage.house.database.write() as tx:
+        people_store.phone_answered(tx, neighbour.id, index, stage.clock())
+    assert gaps.look_at_all(stage.house) == 1, "what changed is looked at in the next tick"
+    assert gaps.listed(stage.house, stage.organisation_id, "en") == []
+    with stage.house.database.write() as tx:
+        people_store.phone_answered(tx, neighbour.id, index, stage.clock())
+    assert gaps.look_at_all(stage.house) == 0, "a proof that is only renewed changes nothing"
+    for change in (people_store.phone_broken, people_store.retire_phone):
+        with stage.house.database.write() as tx:
+            change(tx, neighbour.id, index, stage.clock())
+        assert gaps.look_at_all(stage.house) == 1, change.__name__
+    assert [line.patient_id for line in gaps.listed(stage.house, stage.organisation_id, "en")] == [home.id]
+    stage.link(stage.person("이영희"), home, 1)
+    assert gaps.look_at_all(stage.house) == 1, "somebody new to ring is looked at at once"
+    assert gaps.listed(stage.house, stage.organisation_id, "en") == []
+
+
+def test_a_gap_that_is_over_is_told_by_nobody_although_no_look_came_yet(family: Family) -> None:
+    may_be_written_to(family)
+    back = TEN + timedelta(minutes=30)
+    for one in (family.daughter, family.son):
+        family.says(one, away_until=back.isoformat())
+    family.looks()
+    path = f"/v1/patients/{family.home.id}/reachability"
+    assert family.pages[family.son.id].get(path).json()["gap_from"] is not None
+    family.stage.clock.move_to(back + timedelta(seconds=1))
+    assert family.pages[family.son.id].get(path).json()["gap_from"] is None

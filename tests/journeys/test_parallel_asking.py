@@ -100,17 +100,17 @@ def test_numbers_that_nobody_proved_bring_in_the_desk_after_one_round(stage: Sta
     assert (daughter.phone.rang, stage.case(home).owner_role) == (1, "desk")
 
 
-def test_who_picks_up_after_the_person_said_fine_takes_nothing_and_hears_that_it_is_over(stage: Stage) -> None:
+def test_who_picked_up_just_before_the_person_said_fine_takes_nothing_and_hears_that_it_is_over(stage: Stage) -> None:
     home, [daughter] = fallen(stage, "김민지")
     home.phone.waits_for_the_story()
     daughter.phone.waits_for_the_story()
     home.band.presses("fall")
     stage.advance(22)
     assert daughter.phone.rang == 1
+    stage.network.pick_up(daughter.phone.number)
+    stage.advance(1)
     home.phone.presses("1")
     stage.advance_until(lambda: stage.case(home).state == "cancelled_by_patient", within_s=10)
-    stage.network.pick_up(daughter.phone.number)
-    stage.advance(3)
     daughter.phone.presses("3")
     stage.finish_calls()
     assert stage.case(home).state == "cancelled_by_patient" and not stage.case(home).acknowledged

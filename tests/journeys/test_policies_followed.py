@@ -66,8 +66,8 @@ def rung(stage: Stage, home: Home, people_of: list[Person]) -> list[tuple[str, f
     """Who was rung when, seconds after the case opened."""
     began = stage.incidents(home)[-1].opened_at
     phones = {"patient": home.phone, "desk": stage.desk} | {p.name: p.phone for p in people_of}
-    calls = [(who, (c.times["created"] - began).total_seconds()) for who, phone in phones.items() for c in phone.calls]
-    return sorted(calls, key=lambda call: call[1])
+    calls = [(who, call) for who, phone in phones.items() for call in [*phone.calls, *phone.asked_beside]]
+    return sorted(((who, (c.times["created"] - began).total_seconds()) for who, c in calls), key=lambda call: call[1])
 
 
 def rehearsed(stage: Stage, incident: Incident, names: dict[UUID, str], does: dict[str, Does]) -> Rehearsal:

@@ -56,7 +56,7 @@ def test_sos_rings_the_contact_who_takes_it_and_the_timeline_adds_up(stage: Stag
     assert stage.rows(select(table(AccessLog)).where(table(AccessLog).c.purpose == "action:close"))
 
 
-def test_sos_is_not_asked_back_and_ok_pressed_does_not_close_it(stage: Stage) -> None:
+def test_sos_waits_for_no_answer_and_ok_pressed_does_not_close_it(stage: Stage) -> None:
     daughter = stage.person("김민지")
     home = stage.home(daughter)
     daughter.phone.waits_for_the_story()

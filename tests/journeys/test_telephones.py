@@ -155,6 +155,7 @@ def test_carrier_that_acted_without_answering_rings_twice_rather_than_never(make
     stage = make_stage(ANSIM_SEND_TIMEOUT_S="0.6")
     daughter = stage.person("김민지")
     home = stage.home(daughter)
+    home.phone.rings_out()
     daughter.phone.answers("3")
     stage.network.configure({"fail_mode": "timeout_acted", "fail_next": 2})
     home.band.sos()

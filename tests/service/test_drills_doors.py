@@ -289,10 +289,10 @@ def test_verifying_somebody_without_a_number_is_refused_in_words(stage: Stage) -
 
 @pytest.mark.parametrize("language", ["ko", "en"])
 def test_every_word_of_a_drill_and_of_a_verification_exists_and_says_which_it_is(language: str) -> None:
-    words = {"ko": ("훈련", "연락"), "en": ("drill", "contact")}[language]
+    words = {"ko": ("훈련", "연락", "시험 전화"), "en": ("drill", "contact", "test")}[language]
     for key, pair in messages_drill.WORDS.items():
         said = messages_drill.say(key, language, "1").lines[0]
-        assert words[0 if key.startswith("drill") else 1] in said and set(pair) == {"ko", "en"}
+        assert words[("drill", "verify", "desk").index(key.partition("_")[0])] in said and set(pair) == {"ko", "en"}
     for purpose in Purpose:
         assert {f"{purpose}_{end}" for end in ("confirmed", "no_key", "over", "stopped")} <= set(messages_drill.WORDS)
     assert words[0] in text_for(Message.DRILL_TEXT, language) and words[0] in text_for(Message.DRILL_BROKEN, language)

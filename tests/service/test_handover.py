@@ -231,3 +231,22 @@ def test_two_jobs_at_once_make_one_answer(partnered: Played, desk: Desk) -> None
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: handover_partner.post_waiting(partnered.stage.house), range(8)))
     assert [one.answer for one in partnered.case().handovers] == ["accepted"]
+
+
+@pytest.mark.parametrize("to", ["<b>119</b>", "119\0desk", "119\ndesk", "x" * 101, "  "])
+def test_an_offer_to_what_is_no_name_is_refused_by_name(played: Played, to: str) -> None:
+    headers = played.stage.key("incidents:write", "incidents:read")
+    path = f"/v1/incidents/{played.incident_id}/hand_over"
+    told = assert_problem(played.stage.client.post(path, json={"to": to}, headers=headers), 422, "field_invalid")
+    assert told["field"] == "to" and told["detail"].startswith("to must be") and "was " in told["detail"]
+    assert played.case().handovers == []
+
+
+def test_an_acceptance_without_a_reference_says_that_none_was_given(played: Played) -> None:
+    house = played.stage.house
+    played.stage.person("dispatcher", login="d", name="이서연")
+    client, _ = played.stage.logged_in("d")
+    handover.offer(house, played.dispatcher_id, played.incident_id, "부산 119 상황실")
+    handover.answered(house, played.dispatcher_id, played.incident_id, True)
+    page = client.get(f"/incidents/{played.incident_id}/handover").text
+    assert page.count("접수 번호는 받지 못했습니다") == 2, "beside the standing and in the list of offers"

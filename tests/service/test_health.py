@@ -36,7 +36,10 @@ def test_it_is_ready_only_while_the_jobs_tick(stage: Stage) -> None:
     ticking.beat(stage.house)
     assert stage.client.get("/readyz").json == {
         "status": "ok", "checks": {"database": "ok", "keys": "ok", "jobs": "ok"},
-        "details": {"audit": "ok", "overdue_s": "0.0", "watchdog": "no watchdog is looking: start `ansim watchdog`"},
+        "details": {
+            "audit": "ok", "overdue_s": "0.0", "desk": "ok",
+            "watchdog": "no watchdog is looking: start `ansim watchdog`",
+        },
     }  # fmt: skip
     stage.clock.advance(11)
     assert stage.client.get("/readyz").status_code == 503

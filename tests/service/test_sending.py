@@ -20,6 +20,7 @@ from dispatch.notifier import CallRequest, Found, NotificationError, Receipt
 from service.store import incidents as store
 from service.store.tables import Notification, table
 from service.workflows import cases, sending
+from service.workflows.people import Care
 
 _OUTBOX = table(Notification)
 
@@ -134,7 +135,7 @@ def desk_calls_of_a_dead_worker(stage: Stage, homes: int) -> list[Any]:
     """So many people without a family: the worker that had claimed the calls to the desk died before it told."""
     for _ in range(homes):
         stage.clock.advance(1)
-        cry(stage, stage.patient())
+        cry(stage, stage.patient(care=Care(voice_works=False)))
     with stage.house.database.write() as tx:
         rows = tx.conn.execute(select(_OUTBOX).where(_OUTBOX.c.channel == "voice").order_by(_OUTBOX.c.created_at)).all()
         for number, row in enumerate(rows):
@@ -179,7 +180,7 @@ def test_a_call_that_is_another_messages_stands_for_none(stage: Stage, monkeypat
     known(monkeypatch, stage, "CA1")
     send(stage)
     assert one(stage, first).provider_id == "CA1"
-    cry(stage, stage.patient())
+    cry(stage, stage.patient(care=Care(voice_works=False)))
     stage.carrier.calls.clear()
     with stage.house.database.write() as tx:
         second = tx.conn.execute(select(_OUTBOX).where(_OUTBOX.c.channel == "voice", _OUTBOX.c.id != first)).one()

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from browser_stage import chromium, keys, needs_chromium, shown, size, wait_for
 from flask import Flask, Response
 from test_web_pages import CASE, PATIENT, SPEECHES, Gate, card, case, row
 from werkzeug.serving import make_server
 
 from service.web import pages
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium not installed: pip install -e .[dev]")
-SWAPPED = pytest.importorskip("selenium.common.exceptions").StaleElementReferenceException
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium: apt-get install chromium chromium-driver"),
-]
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --autoplay-policy=no-user-gesture-required"
-)
+pytestmark = needs_chromium
 
 
 class Desk:
@@ -96,13 +86,8 @@ class LiveGate(Gate):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    for flag in [*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
 
 
 @pytest.fixture
@@ -121,32 +106,6 @@ def sign_in(browser: Any, desk: Desk, cookie: str) -> None:
     browser.add_cookie({"name": "ansim_session", "value": cookie, "path": "/"})
 
 
-def size(browser: Any, width: int, height: int) -> None:
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-
-def wait_for(test: Callable[[], Any], most_s: float = 12.0) -> float:
-    """Seconds until `test` holds; fails when it never does. A part swapped while it is read is read again."""
-    started = time.monotonic()
-
-    def holds() -> bool:
-        try:
-            return bool(test())
-        except SWAPPED:
-            return False
-
-    while not holds():
-        assert time.monotonic() - started < most_s, f"still not so after {most_s} s"
-        time.sleep(0.05)
-    return time.monotonic() - started
-
-
-def shown(browser: Any, css: str) -> bool:
-    found = browser.find_elements("css selector", css)
-    return bool(found) and found[0].is_displayed()
-
-
 def is_live(browser: Any) -> bool:
     return bool(browser.execute_script("return document.querySelector('.link')?.dataset.state === 'live'"))
 
@@ -156,10 +115,6 @@ def open_board(browser: Any, desk: Desk) -> None:
     size(browser, 1440, 900)
     browser.get(f"{desk.url}/board")
     wait_for(lambda: is_live(browser))
-
-
-def keys(browser: Any, text: str) -> None:
-    webdriver.ActionChains(browser).send_keys(text).perform()
 
 
 def test_lost_link_is_unmistakable_within_ten_seconds_and_the_return_is_said(browser: Any, desk: Desk) -> None:

@@ -14,6 +14,7 @@ import pytest
 from dispatch.dry_run import CASES
 from service.web import display, help, pages, shield
 from service.web.text import LANGUAGES, MissingText, Translator, preferred, words
+from service.workflows.caregiving import NOTED
 from service.workflows.policies import Scope
 
 WEB = Path(pages.__file__).parent
@@ -26,7 +27,8 @@ CLOSED_SETS = {
     "role.": ("caregiver", "dispatcher", "operator", "patient"),
     "month.": tuple(str(n) for n in range(1, 13)),
     "refused.": pages.REFUSALS,
-    "error.": ("denied", "missing", "broken", "denied.what", "missing.what", "broken.what"),
+    "error.": ("denied", "missing", "broken", "denied.what", "missing.what", "broken.what", "method", "method.what"),
+    "noted.": tuple(NOTED),
     "policies.scope.": tuple(Scope),
     "policies.case.": tuple(CASES),
     "policies.figure.": (

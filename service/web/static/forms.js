@@ -20,6 +20,7 @@ export function sendForms(done) {
         for (const field of form.elements) delete field.dataset.touched;
         form.closest("details")?.removeAttribute("open");
         document.activeElement?.blur?.();
+        if (response.status === 202) toast((await response.json()).message);
         done(form.dataset.act, form, true);
       } else {
         const answer = response.status === 409 ? await response.json() : {};

@@ -1,0 +1,97 @@
+"""The questions of a call in their order, whose call it is, and which keys mean something at which question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from sqlalchemy import Row
+
+from dispatch.incident import Target
+from service.workflows import cases
+
+CONNECT = "connect"
+"""Step of a call that a dispatcher asked for, to be connected with the person."""
+FIRST_MENU, SAID_TWICE = 3, 2
+"""Turns up to the first are the first menu and its repetitions; whoever presses nothing hears it twice."""
+
+
+class Stage(IntEnum):
+    """Which question of a call a key answers: it travels with the call as its turn."""
+
+    ETA = 11
+    ETA_AGAIN = 12
+    OWNER = 21
+    OWNER_AGAIN = 22
+    DESK = 31
+    DESK_AGAIN = 32
+    COMING = 41
+    COMING_AGAIN = 42
+    HEARD = 43
+    HEARD_AGAIN = 44
+    CONNECT = 51
+    CONNECT_AGAIN = 52
+
+
+REPEATED = frozenset({Stage.OWNER, Stage.COMING})
+"""Questions that whoever presses nothing hears again."""
+AGAIN = {
+    Stage.ETA: Stage.ETA_AGAIN,
+    Stage.OWNER: Stage.OWNER_AGAIN,
+    Stage.DESK: Stage.DESK_AGAIN,
+    Stage.COMING: Stage.COMING_AGAIN,
+    Stage.HEARD: Stage.HEARD_AGAIN,
+    Stage.CONNECT: Stage.CONNECT_AGAIN,
+}
+ASKED_BEFORE = {again: first for first, again in AGAIN.items()}
+_KEYS = {
+    Stage.ETA: "0123456789",
+    Stage.OWNER: "34569",
+    Stage.DESK: "5",
+    Stage.COMING: "012",
+    Stage.HEARD: "02",
+    Stage.CONNECT: "5",
+}
+"""What each question knows; the person's secret key beside it."""
+
+
+@dataclass
+class Call:
+    """One telephone call about one case, while its callback is being handled."""
+
+    row: Row[Any]
+    case: cases.Case
+    language: str
+
+    @property
+    def owns(self) -> bool:
+        incident = self.case.incident
+        return incident.open and incident.acknowledged and incident.owner_id == self.row.target_id
+
+
+def callee(row: Row[Any]) -> str:
+    """Whom a call was for, as the log names them."""
+    return {Target.PATIENT: "patient", Target.DESK: "desk"}.get(Target(row.target), f"person:{row.target_id}")
+
+
+def wrong_at_first(call: Call, digit: str) -> str:
+    """The key, where the first menu does not know it; what the person presses always means something."""
+    if not digit or call.row.target == Target.PATIENT:
+        return ""
+    if call.row.target == Target.DESK:
+        return "" if digit == "3" else digit
+    return "" if digit in "349" or (call.owns and digit in "56") else digit
+
+
+def wrong_before(row: Row[Any]) -> str:
+    """The key that did nothing, after which nothing more was pressed in this call."""
+    told, _, key = (row.outcome or "").partition("_")
+    return key if told == "wrong" else ""
+
+
+def knows(call: Call, asked: Stage, digit: str) -> bool:
+    """Whether this question has that key."""
+    duress = call.case.incident.policy.duress_digit or ""
+    secret = duress if asked in {Stage.COMING, Stage.HEARD} else ""
+    return digit in _KEYS.get(asked, "") + secret

@@ -1,0 +1,236 @@
+"""A new telephone number: the one that works rings on until somebody answered at the new one, and nobody is lost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+import requests
+from journey_drills import Drills
+from journey_marks import both_engines
+from journey_people import Console, Home, Person, Phone, spoken
+from journey_stage import Stage
+
+from service.store import audit
+from service.store import people as people_store
+from service.workflows import gaps, numbers, people, reachability, verifying
+
+LINK = re.compile(r"/r/([\w-]{43})")
+NEW = "+821077770001"
+
+
+class Family:
+    """A home with a daughter who has a page, and a new telephone that nobody proved yet."""
+
+    def __init__(self, stage: Stage, *, verified: bool = True, band: bool = True) -> None:
+        self.stage = stage
+        self.daughter: Person = stage.person("이영희", login="daughter", password="a password", verified=verified)
+        self.home: Home = stage.home(self.daughter, band=band)
+        self.old: Phone = self.daughter.phone
+        self.new: Phone = stage.phone(NEW, "새 전화")
+        self.page: Console = stage.log_in(self.daughter.id, "daughter")
+        self.drills = Drills(stage)
+        for phone in (self.new, self.old, stage.desk):
+            phone.rings_out()
+        self.home.phone.answers("2")
+
+    def gives(self, phone: str, person: object = None, by: Console | None = None) -> requests.Response:
+        asking = by or self.page
+        path = f"/v1/patients/{self.home.id}/contacts/{person or self.daughter.id}/phone"
+        answer = asking.session.put(f"{asking.url}{path}", json={"phone": phone}, timeout=20)
+        self.stage.settle()
+        return answer
+
+    def confirms(self, phone: Phone) -> requests.Response:
+        found = LINK.search(phone.texts[-1].body)
+        assert found is not None
+        answer = requests.post(f"{self.stage.url}/r/{found[1]}", data={"action": "confirm"}, timeout=20)
+        self.stage.settle()
+        return answer
+
+    def rung(self) -> str:
+        with self.stage.house.database.read() as tx:
+            found = people.number_of(self.stage.house, tx, self.daughter.id)
+        return found[0] if found else ""
+
+    def record(self) -> numbers.NumberRecord:
+        return next(
+            one for one in numbers.records(self.stage.house, self.home.id) if one.person_id == self.daughter.id
+        )
+
+
+@pytest.fixture
+def family(make_stage: Callable[..., Stage]) -> Family:
+    return Family(make_stage(ANSIM_SILENT_AFTER_S="604800"))
+
+
+@both_engines
+def test_the_old_number_is_rung_until_somebody_confirmed_at_the_new_one(stage: Stage) -> None:
+    family = Family(stage)
+    given = family.gives(NEW)
+    assert (given.status_code, given.json()["rung_now"]) == (202, False)
+    assert len(family.new.texts) == 1 and family.old.texts == [], "the old number's owner is told nothing"
+    assert family.home.name not in family.new.texts[0].body and "이영희" not in family.new.texts[0].body
+    assert family.rung() == family.old.number
+    assert family.record().new_state == "waiting"
+    assert "고맙습니다" in family.confirms(family.new).text
+    assert family.rung() == NEW
+    assert (family.record().new_phone, family.record().verified_at) == (None, stage.clock())
+    family.new.answers("3")
+    assert family.home.band is not None
+    family.home.band.sos()
+    stage.advance_until(lambda: family.new.rang > 0, 120)
+    assert family.old.rang == 0
+
+
+def test_an_sos_before_the_new_number_is_confirmed_rings_the_old_one(family: Family) -> None:
+    family.gives(NEW)
+    family.old.answers("3")
+    family.new.keeps_quiet()
+    assert family.home.band is not None
+    family.home.band.sos()
+    family.stage.advance_until(lambda: family.stage.incidents(family.home)[0].acknowledged, 120)
+    assert family.old.rang == 1
+
+
+def test_where_nothing_proves_the_old_number_the_new_one_is_rung_first_at_once_and_the_old_one_after_it(
+    make_stage: Callable[..., Stage],
+) -> None:
+    family = Family(make_stage(ANSIM_SILENT_AFTER_S="604800"), verified=False)
+    assert family.gives(NEW).json()["rung_now"] is True
+    assert family.rung() == NEW
+    with family.stage.house.database.write() as tx:
+        index = family.stage.house.keys.blind_index("phone", NEW)
+        people_store.phone_broken(tx, family.daughter.id, index, family.stage.clock())
+    assert family.rung() == family.old.number, "a slip of the pen loses nobody"
+    assert family.record().new_state == "broken"
+
+
+def test_key_9_at_the_new_number_keeps_the_old_one_and_says_so(family: Family) -> None:
+    family.new.answers("9")
+    family.gives(NEW)
+    family.stage.advance_until(lambda: family.new.rang > 0, 3600)
+    family.stage.finish_calls()
+    assert "잘못" in spoken(family.new.calls[0]) or "다른" in spoken(family.new.calls[0])
+    assert family.rung() == family.old.number
+    assert family.record().new_state == "refused"
+    family.new.keeps_quiet()
+    family.stage.advance(86_400)
+
+
+def test_a_link_that_went_to_the_number_before_proves_no_other_number(
+    make_stage: Callable[..., Stage],
+) -> None:
+    family = Family(make_stage(ANSIM_SILENT_AFTER_S="604800"), verified=False)
+    first = family.stage.phone("+821077770002", "a slip of the pen").rings_out()
+    family.gives(first.number)
+    family.stage.advance(5)
+    family.gives(NEW)
+    assert len(first.texts) == 1 and len(family.new.texts) == 1
+    family.confirms(first)
+    assert family.record().new_state == "waiting" and family.record().verified_at is None
+    assert family.rung() == NEW
+    family.confirms(family.new)
+    assert family.record().verified_at == family.stage.clock()
+    with family.stage.house.database.read() as tx:
+        index = family.stage.house.keys.blind_index("phone", first.number)
+        assert people_store.people_with_number(tx, index) == [], "it is nobody's any more"
+
+
+def test_giving_the_old_number_again_takes_the_change_back(family: Family) -> None:
+    family.gives(NEW)
+    family.stage.advance(5)
+    given = family.gives(family.old.number)
+    assert given.json()["rung_now"] is True
+    assert (family.record().new_phone, family.rung()) == (None, family.old.number)
+    assert len(family.old.texts) == 1, "it is asked there"
+    family.confirms(family.new)
+    assert family.rung() == family.old.number
+
+
+def test_the_persons_own_number_is_asked_by_a_call_and_then_rung(family: Family) -> None:
+    family.new.answers("1")
+    assert family.gives(NEW, family.home.id).status_code == 202
+    family.stage.advance_until(lambda: family.new.rang > 0, 3600)
+    family.stage.finish_calls()
+    with family.stage.house.database.read() as tx:
+        found = people.number_of(family.stage.house, tx, family.home.id)
+    assert found is not None and found[0] == NEW
+    assert family.home.phone.rang == 0
+
+
+def test_an_unproven_number_is_a_gap_and_a_proven_one_ends_it_at_once(make_stage: Callable[..., Stage]) -> None:
+    family = Family(make_stage(ANSIM_SILENT_AFTER_S="604800"), verified=False)
+    gaps.look_at_all(family.stage.house)
+    assert len(gaps.listed(family.stage.house, family.stage.organisation_id, "en")) == 1
+    family.gives(NEW)
+    gaps.look_at_all(family.stage.house)
+    assert len(gaps.listed(family.stage.house, family.stage.organisation_id, "en")) == 1
+    family.confirms(family.new)
+    assert gaps.look_at_all(family.stage.house) == 1
+    assert gaps.listed(family.stage.house, family.stage.organisation_id, "en") == []
+    assert not reachability.of_patient(family.stage.house, family.home.id, "en").red
+
+
+def test_who_may_give_a_new_number_and_every_change_is_on_the_record(family: Family) -> None:
+    stage = family.stage
+    other = stage.person("박이웃", login="neighbour", password="a password")
+    stage.link(other, family.home, 1)
+    neighbour = stage.log_in(other.id, "neighbour")
+    stranger = stage.caregiver("남남", "stranger", stage.home(band=False))
+    desk, chief = stage.staff("관제", "dispatcher"), stage.staff("운영", "operator")
+    assert family.gives(NEW, by=stranger).status_code == 403
+    assert family.gives(NEW, by=neighbour).status_code == 403, "another contact's number is not theirs to give"
+    assert family.gives(NEW, family.home.id, by=stage.machine()).status_code == 403, "without patients:write"
+    assert family.gives(NEW, stranger.person_id, by=desk).status_code == 404
+    for asking in (desk, chief, family.page):
+        assert family.gives(NEW, by=asking).status_code == 202
+    refused = family.gives("010-1234-5678")
+    assert (refused.status_code, refused.json()["code"], refused.json()["field"]) == (422, "phone_invalid", "phone")
+    assert "010-1234-5678" in refused.json()["detail"]
+    with stage.house.database.read() as tx:
+        looks = audit.accesses(tx, family.home.id, most=50)
+    given = [row.viewer_id for row in looks if row.purpose == "action:give_number"]
+    assert {desk.person_id, chief.person_id, family.daughter.id} <= set(given)
+    mine = family.page.get(f"/v1/patients/{family.home.id}/numbers").json()["numbers"]
+    assert {one["person_id"] for one in mine} == {str(family.home.id), str(family.daughter.id)}
+    assert len(desk.get(f"/v1/patients/{family.home.id}/numbers").json()["numbers"]) == 3
+    assert stranger.get(f"/v1/patients/{family.home.id}/numbers").status_code == 403
+
+
+def test_the_page_takes_a_number_as_it_is_typed_at_home_and_shows_what_became_of_it(family: Family) -> None:
+    page, path = family.page, f"/patients/{family.home.id}/numbers"
+    assert path in page.get(f"/patients/{family.home.id}").text
+    shown = page.get(path).text
+    assert "내 번호" in shown and "번호 바꾸기" in shown
+    csrf = {"csrf": page.session.headers["X-CSRF-Token"]}
+    url = f"{page.url}{path}/{family.daughter.id}"
+    wrong = page.session.post(url, data=csrf | {"phone": "<b>1"}, timeout=20)
+    assert wrong.status_code == 409 and "전화번호가 아닙니다" in wrong.text and "<b>" not in wrong.text
+    saved = page.session.post(url, data=csrf | {"phone": "010-7777-0001"}, timeout=20)
+    family.stage.settle()
+    assert saved.status_code == 200 and "010-7777-0001" in saved.text and "아직 확인되지" in saved.text
+    assert page.session.post(f"{url}/ask", data=csrf, timeout=20).status_code == 200
+    family.confirms(family.new)
+    assert "확인된 번호" in page.get(path).text and "아직 확인되지" not in page.get(path).text
+    desk = family.stage.staff("관제", "dispatcher")
+    assert path in desk.get("/reach").text and "박" not in desk.get(path).text
+    assert desk.get(path).status_code == 200
+
+
+def test_a_contact_is_proven_again_half_a_year_later_at_the_number_that_holds(stage: Stage) -> None:
+    family = Family(stage, band=False)
+    family.gives(NEW)
+    family.confirms(family.new)
+    family.stage.clock.move_to(family.stage.clock() + timedelta(days=200))
+    assert family.record().verified_at is None
+    verifying.begin(family.stage.house, family.home.id, family.daughter.id)
+    family.stage.settle()
+    asked = [text for text in family.new.texts if "번호가 맞는지" in text.body]
+    assert len(asked) == 2 and family.old.texts == []
+    found = LINK.search(asked[-1].body)
+    assert found is not None
+    requests.post(f"{stage.url}/r/{found[1]}", data={"action": "confirm"}, timeout=20)
+    assert family.record().verified_at == stage.clock()
