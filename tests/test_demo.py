@@ -100,6 +100,30 @@ def test_the_person_then_a_contact_is_rung_and_the_key_press_is_on_the_record(de
     assert incident["simulated"] is True
 
 
+def test_a_part_that_is_killed_is_started_again_and_says_so(demo):
+    before = part_of(demo, "jobs")
+    os.kill(before, signal.SIGKILL)
+    after = wait_for(lambda: next((pid for pid in parts_of(demo, "jobs") if pid != before), None), 20)
+    assert demo["process"].poll() is None
+    assert "jobs was killed by signal 9; it was started again" in (demo["folder"] / "log").read_text()
+    wait_for(lambda: requests.get(f"{demo['url']}/readyz", timeout=5).status_code == 200, 30)
+    assert part_of(demo, "jobs") == after
+
+
+def parts_of(demo, name):
+    """Process numbers of the demonstration's own children that run this command."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(demo["process"].pid)], capture_output=True, text=True, check=False
+    ).stdout.splitlines()
+    found = [line.split(maxsplit=1) for line in listed]
+    return [int(pid) for pid, args in found if args.endswith(f"service.cli {name}")]
+
+
+def part_of(demo, name):
+    (pid,) = parts_of(demo, name)
+    return pid
+
+
 def test_ctrl_c_stops_every_process_cleanly(demo):
     process = demo["process"]
     os.killpg(process.pid, signal.SIGINT)

@@ -11,9 +11,11 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -24,6 +26,8 @@ from service.store import schema
 from service.tools import demo_people, stage
 from service.tools.demo_people import Cast, Played
 from service.tools.doctor import NotReady
+from service.tools.stage import Part
+from service.tools.supervisor import Supervisor
 from service.tools.wearable import Wearable
 
 MARKER = "this-is-a-demonstration"
@@ -54,19 +58,18 @@ def run(_given: argparse.Namespace, settings: Settings) -> int:
         cast = demo_people.seed(house, settings.public_url)
         _tell_logins(settings.data_dir, cast)
         _set_telephones(carrier_url, settings.public_url)
-        parts.append(stage.start(environ, "serve"))
-        parts.append(stage.start(environ, "jobs"))
-        parts.append(stage.start(environ, "watchdog"))
+        supervisor = Supervisor(parts)
+        supervisor.keep("telephones", lambda: _telephones_again(environ, carrier_url, settings), parts[0])
+        for name in ("serve", "jobs", "watchdog"):
+            supervisor.keep(name, partial(stage.start, environ, name))
         stage.wait_until_ready(settings.public_url, parts, stop)
         if stop.is_set():
             return 0
         threading.Thread(target=_wear, args=(settings.public_url, cast, stop), daemon=True).start()
         _announce(settings, cast, carrier_url)
         while not stop.wait(0.5):
-            for part in parts:
-                if part.poll() is not None:
-                    sys.stderr.write(f"ansim: a part ended with {part.returncode}; stopping (see the lines above)\n")
-                    return 3
+            if not supervisor.look(time.monotonic()):
+                return 3
     sys.stderr.write("ansim: everything has stopped\n")
     return 0
 
@@ -100,6 +103,14 @@ def _set_telephones(carrier_url: str, public_url: str) -> None:
     for number, (label, plan) in demo_people.phone_plans().items():
         response = requests.put(f"{carrier_url}/_phones/{number}", json=plan | {"label": label}, timeout=5)
         response.raise_for_status()
+
+
+def _telephones_again(environ: dict[str, str], carrier_url: str, settings: Settings) -> Part:
+    """The loopback network where it was; what its telephones heard before is gone."""
+    begun: list[Part] = []
+    stage.start_loopback(begun, environ, str(urlsplit(carrier_url).port))
+    _set_telephones(carrier_url, settings.public_url)
+    return begun[0]
 
 
 def _tell_logins(folder: Path, cast: Cast) -> None:
