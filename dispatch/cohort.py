@@ -20,6 +20,8 @@ from dispatch.rehearsal import DETECTION_S, SETUP_S, Kind, Rehearsal
 HORIZON_S = 1800.0
 """A case that no human has by then counts with this time."""
 RINGS = frozenset({NotificationKind.PAGE, NotificationKind.TECHNICAL})
+READS, MISLED = 8, 9
+"""Which of an event's draws decide whether a message is read in time, and whether a true "fine" misleads."""
 NOBODY, CONTACT, DESK, CANCELLED = "nobody", "contact", "desk", "cancelled"
 
 
@@ -42,6 +44,8 @@ class Result(msgspec.Struct, frozen=True):
     sent: bool
     """Whether a unit was sent."""
     asked: bool
+    told_fine: bool = False
+    """Whether whoever decided knew that the person had said "fine"."""
 
 
 Arm = Callable[[Parameters, Home, Event], Result]
@@ -71,21 +75,30 @@ def ours(document: Document, *, ask: bool = True) -> Arm:
         else:
             by = CANCELLED if incident.state is State.CANCELLED_BY_PATIENT else NOBODY
         human_s = played.at_s if incident.acknowledged else HORIZON_S
-        said_fine = incident.ask.answer == "fine"
-        return Result(human_s, by, rings, _sent(scene, by, said_fine), incident.ask.attempt > 0)
+        told = incident.acknowledged and _told_fine(scene, played)
+        return Result(human_s, by, rings, _sent(scene, by, told), incident.ask.attempt > 0, told)
 
     return play
 
 
-def _sent(scene: Scene, by: str, said_fine: bool) -> bool:
+def _told_fine(scene: Scene, played: Rehearsal) -> bool:
+    """Whether who took it knew, when they decided, that the person had said "fine": on taking, or by a message."""
+    if played.incident.ask.fine_at is not None:
+        return True
+    played.go_on(scene.decide_s)
+    read = scene.event.uniform[READS] < scene.parameters.verify.reads_news
+    return played.incident.ask.fine_told and read
+
+
+def _sent(scene: Scene, by: str, told_fine: bool) -> bool:
     """Whether whoever took it sends a unit; who does not know, does."""
     if by in {CANCELLED, NOBODY}:
         return False
-    if scene.event.true:
-        return True
     v, u = scene.parameters.verify, scene.event.uniform
+    if scene.event.true:
+        return not (told_fine and u[MISLED] < v.stands_down_wrongly)
     share = v.contact if by == CONTACT else v.desk
-    if said_fine:
+    if told_fine:
         share = max(share, v.told_fine)
     if not scene.answers and u[5] < v.silent_stays_silent:
         share = 0.0
@@ -113,7 +126,7 @@ def peer(ladder: Callable[[Parameters], PeerLadder]) -> Arm:
                     if ack_s < taken_s:
                         taken_s, by = ack_s, DESK if who == everybody - 1 else CONTACT
                 at_s += steps.step_s
-        return Result(min(taken_s, HORIZON_S), by, rings, _sent(scene, by, said_fine=False), asked=False)
+        return Result(min(taken_s, HORIZON_S), by, rings, _sent(scene, by, told_fine=False), asked=False)
 
     return play
 
@@ -130,6 +143,7 @@ class Outcome(msgspec.Struct, frozen=True):
     rings: np.ndarray
     sent: np.ndarray
     by: list[str]
+    told_fine: np.ndarray
 
 
 class Played(msgspec.Struct, frozen=True):
@@ -185,6 +199,7 @@ def _outcome(name: str, results: Iterable[Result]) -> Outcome:
         np.array([one.rings for one in found], dtype=np.int64),
         np.array([one.sent for one in found], dtype=bool),
         [one.by for one in found],
+        np.array([one.told_fine for one in found], dtype=bool),
     )
 
 

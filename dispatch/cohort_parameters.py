@@ -54,6 +54,7 @@ class PersonNumbers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     menu_sigma: Sigma
     well_says_fine: Share
     fresh_vitals: Share
+    sos_answers: Share
     grave_answers: Share
     high_answers: Share
     medium_answers: Share
@@ -95,6 +96,10 @@ class Verify(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     desk: Share
     silent_stays_silent: Share
     told_fine: Share
+    decide_median_s: Seconds
+    decide_sigma: Sigma
+    reads_news: Share
+    stands_down_wrongly: Share
 
 
 class PeerLadder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import timedelta
+from statistics import NormalDist
 from uuid import UUID
 
 import msgspec
@@ -126,6 +127,9 @@ class Scene:
         self.band_s = p.band_median_s * math.exp(p.band_sigma * event.normal[2]) if u[6] < band else None
         """When OK is pressed on the wrist; it buzzes with the answer to the very upload that asked."""
         self._asked_at_s: float | None = None
+        v = parameters.verify
+        self.decide_s = v.decide_median_s * math.exp(v.decide_sigma * NormalDist().inv_cdf(max(u[7], 1e-12)))
+        """How long whoever takes it looks into it before they send a unit or do not."""
 
     def conditions(self) -> list[AlarmCondition]:
         return [condition(self.event.kind, self.start)]
@@ -138,7 +142,7 @@ class Scene:
         p = self.parameters.person
         if not self.event.true:
             return p.well_answers_asleep if self.asleep else p.well_answers
-        shares = {"sos": 1.0, "grave": p.grave_answers, "high": p.high_answers, "medium": p.medium_answers}
+        shares = {"sos": p.sos_answers, "grave": p.grave_answers, "high": p.high_answers, "medium": p.medium_answers}
         return shares[self.event.kind]
 
     def _key(self) -> str:

@@ -16,8 +16,8 @@ ASK, NO_ASK, AGAINST, GOALERT, ONCALL = "ask_first", "without_asking", "against"
 ASKED = ("high", "medium")
 """Signs that the person may end by their word: what asking first is for. The others ring at once, asked or not."""
 GOAL_CUT, GOAL_ADDED_S = 0.80, 20.0
-"""Policy: at least so many false dispatches fewer where the person is asked, and for who needs help no more seconds:
-neither between the medians of all, nor at the median of those who did not press SOS."""
+"""Policy: at least so many false dispatches fewer, where the person may end it and over all false alarms, and for who
+needs help no more seconds: neither between the medians of all, nor at the median of those who did not press SOS."""
 RESAMPLES = 400
 LEVEL = (2.5, 97.5)
 SWEEPS: Mapping[str, tuple[float, ...]] = {
@@ -26,6 +26,11 @@ SWEEPS: Mapping[str, tuple[float, ...]] = {
     "person.well_says_fine": (1.0, 0.95, 0.9, 0.8),
     "verify.found_out": (0.0, 0.25, 0.5, 0.75, 0.88),
     "verify.silent_stays_silent": (0.0, 0.5, 1.0),
+    "verify.told_fine": (1.0, 0.9, 0.8, 0.7, 0.6, 0.5),
+    "verify.decide_median_s": (180.0, 90.0, 45.0, 20.0, 5.0, 0.0),
+    "verify.reads_news": (1.0, 0.7, 0.4, 0.0),
+    "verify.stands_down_wrongly": (0.0, 0.02, 0.1, 0.3),
+    "person.ill_says_fine": (0.0, 0.1, 0.2, 0.4),
     "person.high_answers": (0.0, 0.25, 0.5),
 }
 """What is swept, the shipped value among the others; ``found_out`` moves contact and desk together."""
@@ -110,6 +115,7 @@ def report(
 def _goals(found: Report) -> dict[str, bool]:
     return {
         "false_dispatch_cut": found.value("false_dispatch_cut", "asked") >= GOAL_CUT,
+        "false_dispatch_cut_all": found.value("false_dispatch_cut") >= GOAL_CUT,
         "added_s": found.value("added_s") <= GOAL_ADDED_S
         and found.value("added_each_s", "without_sos") <= GOAL_ADDED_S,
         "sos_added_s": found.value("added_most_s", "sos") == 0.0,
@@ -158,10 +164,31 @@ def _own(played: Played, outcome: Outcome, weights: np.ndarray) -> list[Row]:
                     ci_low=low, ci_high=high, n=int(mask.sum()),
                 )
             )  # fmt: skip
-    for name, ended in (("ended_by_own_word_share", CANCELLED), ("nobody_in_time_share", NOBODY)):
-        by = np.array([one == ended for one in outcome.by])
-        n = int(played.true.sum())
-        rows.append(Row(measure=name, policy=outcome.name, value=float(by[played.true].mean()) if n else 0.0, n=n))
+    return rows + _shares(played, outcome, weights)
+
+
+def _shares(played: Played, outcome: Outcome, weights: np.ndarray) -> list[Row]:
+    """How often, of all true emergencies, something went another way than help being sent; what false ones were told.
+
+    ``missed_after_fine_share`` are those in which whoever took it was told of a "fine" and sent nobody.
+    """
+    by = np.array(outcome.by)
+    taken = (by != CANCELLED) & (by != NOBODY)
+    counted = (
+        ("ended_by_own_word_share", by == CANCELLED, played.true),
+        ("nobody_in_time_share", by == NOBODY, played.true),
+        ("emergencies_told_fine_share", outcome.told_fine, played.true),
+        ("missed_after_fine_share", taken & ~outcome.sent, played.true),
+        ("false_told_fine_share", outcome.told_fine, ~played.true),
+    )
+    rows = []
+    for name, happened, of in counted:
+        parts, whole = _by_home(happened.astype(np.float64), of, played), _by_home(np.ones(len(of)), of, played)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            low, high = _interval((weights @ parts) / (weights @ whole))
+        n = int(of.sum())
+        value = float(happened[of].mean()) if n else 0.0
+        rows.append(Row(measure=name, policy=outcome.name, value=value, ci_low=low, ci_high=high, n=n))
     return rows
 
 
@@ -171,7 +198,7 @@ def _compared(played: Played, weights: np.ndarray, than: str) -> list[Row]:
     masks, suffix, rows = _masks(played), "" if than == NO_ASK else "_against", list[Row]()
     counted = (("false_dispatch_cut", old.sent, new.sent), ("needless_rings_cut", old.rings, new.rings))
     for name, before, after in counted:
-        for kind in ("asked", "all"):
+        for kind in ("asked", "all", *KINDS):
             mask = masks[kind] & ~played.true
             was, now = _by_home(before, mask, played), _by_home(after, mask, played)
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -233,7 +260,39 @@ class Swept(msgspec.Struct, frozen=True, kw_only=True):
     cut_asked: float
     cut_all: float
     added_s: float
+    missed: float
+    """Of true emergencies: taken, told of a "fine", and nobody sent."""
+    rings: float
+    """For nothing, a home and year."""
     met: bool
+
+
+OVERLAPS_S = (0, 5, 10, 15, 20, 25, 30)
+"""Seconds that an urgent case asks alone before the contacts are rung beside; 0 and 5 are no policy's."""
+
+
+def overlaps(
+    document: Document, size: Size, text: str | None = None, seconds: Sequence[int] = OVERLAPS_S
+) -> list[Swept]:
+    """What each ``ask.overlap_s`` would cut and cost, the rest of the policy as it is."""
+    found = []
+    for overlap_s in seconds:
+        other = msgspec.structs.replace(document, values={**document.values, "overlap_s": overlap_s})
+        found.append(_swept("ask.overlap_s", overlap_s, report(other, load(text), peers=False, size=size)))
+    return found
+
+
+def _swept(name: str, value: float, one: Report) -> Swept:
+    return Swept(
+        parameter=name,
+        value=value,
+        cut_asked=one.value("false_dispatch_cut", "asked"),
+        cut_all=one.value("false_dispatch_cut"),
+        added_s=one.value("added_each_s", "without_sos"),
+        missed=one.value("missed_after_fine_share"),
+        rings=one.value("needless_rings_per_home_year"),
+        met=all(one.goals.values()),
+    )
 
 
 def sweep(
@@ -244,14 +303,7 @@ def sweep(
     for name in names:
         for value in SWEEPS[name]:
             parameters = load(text, _changes(name, value))
-            one = report(document, parameters, peers=False, size=size)
-            cut, added_s = one.value("false_dispatch_cut", "asked"), one.value("added_each_s", "without_sos")
-            found.append(
-                Swept(
-                    parameter=name, value=value, cut_asked=cut, cut_all=one.value("false_dispatch_cut"),
-                    added_s=added_s, met=all(one.goals.values()),
-                )
-            )  # fmt: skip
+            found.append(_swept(name, value, report(document, parameters, peers=False, size=size)))
     return found
 
 
@@ -273,4 +325,4 @@ def holds_until(swept: Sequence[Swept], parameter: str) -> tuple[float, float] |
     return None
 
 
-__all__ = ["ASK", "HORIZON_S", "NO_ASK", "Report", "Row", "Swept", "arms", "holds_until", "report", "sweep"]
+__all__ = ["ASK", "HORIZON_S", "NO_ASK", "Report", "Row", "Swept", "arms", "holds_until", "overlaps", "report", "sweep"]

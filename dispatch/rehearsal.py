@@ -125,7 +125,14 @@ class Rehearsal:
     def run(self, until_s: float) -> None:
         """Play from the beginning for at most ``until_s`` seconds."""
         self._keep(escalation.begin(self.incident, self._conditions, self._start))
-        while not self.over:
+        self._play(until_s, lambda: self.over)
+
+    def go_on(self, seconds: float) -> None:
+        """Play so many seconds further, though somebody has it: what was begun ends, and may be told to them."""
+        self._play(self.at_s + seconds, lambda: not self.incident.open)
+
+    def _play(self, until_s: float, over: Callable[[], bool]) -> None:
+        while not over():
             due_at = self.incident.next_step_at
             due_s = float("inf") if due_at is None else (due_at - self._start).total_seconds()
             call_s = self._heap[0][0] if self._heap else float("inf")

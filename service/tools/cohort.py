@@ -33,6 +33,9 @@ MEASURES = {
     "false_dispatches_per_1000_home_days": "false dispatches in 1,000 homes a day",
     "ended_by_own_word_share": "emergencies ended by the person's own word",
     "nobody_in_time_share": "emergencies that nobody had in half an hour",
+    "emergencies_told_fine_share": "emergencies whose taker was told of a \"fine\"",
+    "missed_after_fine_share": "emergencies for which that \"fine\" sent nobody",
+    "false_told_fine_share": "false alarms whose taker was told of a \"fine\"",
 }
 
 
@@ -154,10 +157,12 @@ def _cohort(given: argparse.Namespace) -> int:
         found = figures.report(document, parameters, against=against, size=size)
         small = msgspec.structs.replace(size, homes=min(size.homes, SWEEP_HOMES))
         swept = figures.sweep(document, small, text) if given.sweep else []
+        curve = figures.overlaps(document, small, text) if given.sweep else []
     except ParametersError as error:
         raise Unusable(str(error), USAGE) from error
     whole = {"policy": document.title, **msgspec.to_builtins(found), "sweep": msgspec.to_builtins(swept)}
-    page = _page(document, found, swept)
+    whole["overlaps"] = msgspec.to_builtins(curve)
+    page = _page(document, found, swept, curve)
     if given.report is not None:
         _write(given.report, whole, page)
     print(json.dumps(whole, ensure_ascii=False) if given.json else page)
@@ -173,7 +178,9 @@ def _write(folder: Path, whole: object, page: str) -> None:
         raise Unusable(f"{str(folder)!r} cannot be written ({error.strerror}): give a folder", ENVIRONMENT) from error
 
 
-def _page(document: Document, found: figures.Report, swept: list[figures.Swept]) -> str:
+def _page(
+    document: Document, found: figures.Report, swept: list[figures.Swept], curve: list[figures.Swept]
+) -> str:
     size = found.size
     lines = [
         f"# {document.title}",
@@ -190,16 +197,20 @@ def _page(document: Document, found: figures.Report, swept: list[figures.Swept])
     ]
     lines += [_row(row) for row in sorted(found.rows, key=lambda row: (*_place(row), row.kind != "all"))]
     if swept:
-        lines += ["", "| assumption | value | cut, asked | cut, all | added s | goal |", "|---|---|---|---|---|---|"]
-        lines += [
-            f"| {one.parameter} | {one.value:g} | {one.cut_asked:.1%} | {one.cut_all:.1%} | {one.added_s:.1f} "
-            f"| {'met' if one.met else 'NOT met'} |"
-            for one in swept
-        ]
+        titles = "value | cut, asked | cut, all | added s | missed | needless rings | goal |"
+        lines += ["", f"| assumption | {titles}", "|---|---|---|---|---|---|---|---|", *map(_swept, swept)]
+        lines += ["", f"| policy | {titles}", "|---|---|---|---|---|---|---|---|", *map(_swept, curve)]
         for name in figures.SWEEPS:
             edge = figures.holds_until(swept, name)
             lines += [f"\n{name}: the goal holds at {edge[0]:g} and no more at {edge[1]:g}."] if edge else []
     return "\n".join(lines)
+
+
+def _swept(one: figures.Swept) -> str:
+    return (
+        f"| {one.parameter} | {one.value:g} | {one.cut_asked:.1%} | {one.cut_all:.1%} | {one.added_s:.1f} "
+        f"| {one.missed:.2%} | {one.rings:.3f} | {'met' if one.met else 'NOT met'} |"
+    )
 
 
 def _place(row: figures.Row) -> tuple[int, str]:

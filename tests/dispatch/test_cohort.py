@@ -64,9 +64,54 @@ def test_a_grave_sign_is_not_one_second_later_for_anybody_who_needs_help() -> No
     assert usual().value("added_most_s", "grave") == 0.0
 
 
-def test_false_alarms_that_are_never_held_up_are_counted_too() -> None:
+def test_false_alarms_that_are_never_held_up_are_counted_too_and_are_a_goal_of_their_own() -> None:
     whole, asked = usual().value("false_dispatch_cut"), usual().value("false_dispatch_cut", "asked")
     assert whole < asked, "the whole figure must not hide SOS and grave signs"
+    assert usual().goals["false_dispatch_cut_all"] == (whole >= 0.80)
+    assert whole > 0.70
+
+
+@pytest.mark.parametrize("kind", ["sos", "grave"])
+def test_a_fine_that_is_told_beside_the_ringing_cuts_a_third_and_costs_no_second(kind: str) -> None:
+    assert usual().value("false_dispatch_cut", kind) > 0.33
+    assert usual().value("added_most_s", kind) == 0.0
+    untold = report(DOCUMENT, load(changes={"verify.told_fine": 0.0}), peers=False, size=SIZE)
+    assert untold.value("false_dispatch_cut", kind) == 0.0
+
+
+def test_a_fine_counts_only_where_it_was_told_before_whoever_took_it_decided() -> None:
+    def cut(**changes: float) -> float:
+        named = {f"verify.{name}": value for name, value in changes.items()}
+        return report(DOCUMENT, load(changes=named), peers=False, size=SIZE).value("false_dispatch_cut", "sos")
+
+    assert cut(decide_median_s=0.0) < cut(decide_median_s=120.0)
+    assert cut(reads_news=0.0) < cut(reads_news=1.0)
+
+
+def test_a_true_emergency_that_a_fine_misled_is_counted_as_missed() -> None:
+    wrong = {"person.ill_says_fine": 0.5, "verify.stands_down_wrongly": 0.5}
+    found = report(DOCUMENT, load(changes=wrong), peers=False, size=SIZE)
+    told, missed = (found.value(f"{name}_share") for name in ("emergencies_told_fine", "missed_after_fine"))
+    assert missed == pytest.approx(told / 2, rel=0.25) and missed > 0.03
+    assert found.value("missed_after_fine_share", policy=NO_ASK) == 0.0
+    trusting = load(changes={**wrong, "verify.stands_down_wrongly": 0.0})
+    assert report(DOCUMENT, trusting, peers=False, size=SIZE).value("missed_after_fine_share") == 0.0
+
+
+def test_fine_of_somebody_with_dementia_tells_nobody_anything() -> None:
+    parameters = load(changes={"person.may_not_cancel": 1.0})
+    played = play(parameters, arms(DOCUMENT, peers=False), Size(homes=200, years=1.0))
+    ask, no_ask = played.outcomes[ASK], played.outcomes[NO_ASK]
+    assert not ask.told_fine.any()
+    assert ask.sent[~played.true].sum() == pytest.approx(no_ask.sent[~played.true].sum(), rel=0.1)
+
+
+def test_asking_alone_for_less_time_costs_less_and_rings_more() -> None:
+    short, usual_overlap = figures.overlaps(DOCUMENT, SIZE, seconds=(10, 20))
+    assert (short.parameter, short.value, usual_overlap.value) == ("ask.overlap_s", 10, 20)
+    assert short.added_s == pytest.approx(10.0, abs=0.1) and usual_overlap.added_s == pytest.approx(20.0, abs=0.1)
+    assert short.rings > usual_overlap.rings
+    assert usual_overlap.cut_all == usual().value("false_dispatch_cut")
 
 
 def test_what_asking_costs_is_reported() -> None:
@@ -89,9 +134,18 @@ def test_it_stops_holding_where_fewer_people_answer() -> None:
     swept = sweep(DOCUMENT, few, names=["person.well_answers"])
     cuts = [one.cut_asked for one in swept]
     assert cuts == sorted(cuts, reverse=True)
-    assert swept[0].met and not swept[-1].met
-    edge = figures.holds_until(swept, "person.well_answers")
-    assert edge is not None and edge[0] > edge[1]
+    assert cuts[0] > 0.75 > cuts[-1]
+    assert all(one.cut_all < one.cut_asked for one in swept)
+
+
+def test_the_edge_of_a_goal_lies_between_two_values_of_its_sweep() -> None:
+    def at(value: float, met: bool) -> figures.Swept:
+        return figures.Swept(
+            parameter="p", value=value, cut_asked=0.8, cut_all=0.8, added_s=20.0, missed=0.0, rings=0.2, met=met
+        )
+
+    assert figures.holds_until([at(1.0, True), at(0.9, True), at(0.8, False)], "p") == (0.9, 0.8)
+    assert figures.holds_until([at(1.0, False)], "p") is None
 
 
 # --- that the figures mean what they say

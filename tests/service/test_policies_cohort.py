@@ -46,7 +46,7 @@ def test_json_stands_alone_and_says_what_is_met(ansim: Any) -> None:
     found = json.loads(out)
     assert (code, err) == (0 if all(found["goals"].values()) else 1, "")
     assert found["size"] == {"homes": 500, "years": 2.0, "seed": 3}
-    assert set(found["goals"]) == {"false_dispatch_cut", "added_s", "sos_added_s"}
+    assert set(found["goals"]) == {"false_dispatch_cut", "false_dispatch_cut_all", "added_s", "sos_added_s"}
     assert set(found["rows"][0]) == {"measure", "kind", "policy", "value", "ci_low", "ci_high", "n"}
     assert {row["policy"] for row in found["rows"]} == {"ask_first", "without_asking", "goalert_like", "oncall_like"}
 
