@@ -28,16 +28,24 @@ def save(tx: Tx, patient_id: UUID, organisation_id: UUID, **values: Any) -> None
         tx.conn.execute(insert(_REACH).values(**row))
 
 
-def to_look_at(tx: Tx, before: datetime, now: datetime, most: int = 50) -> list[UUID]:
-    """Patients at whom nobody looked since ``before``, or whose contacts changed: those never looked at first."""
-    rows = tx.conn.execute(
-        select(_PATIENT.c.patient_id)
+def to_look_at(tx: Tx, before: datetime, now: datetime, most: int = 50) -> Sequence[Any]:
+    """Patients at whom nobody looked since ``before``, or whose contacts changed: those never looked at first.
+
+    Beside each: when somebody last looked, None where something changed since.
+    """
+    return tx.conn.execute(
+        select(_PATIENT.c.patient_id, _REACH.c.looked_at)
         .outerjoin(_REACH, _REACH.c.patient_id == _PATIENT.c.patient_id)
         .where(or_(_REACH.c.looked_at.is_(None), _REACH.c.looked_at <= before, _REACH.c.looked_at > now))
         .order_by(_REACH.c.looked_at)
         .limit(most)
-    )
-    return list(rows.scalars())
+    ).all()
+
+
+def looked_in_vain(tx: Tx, patient_ids: list[UUID], before: datetime, now: datetime) -> None:
+    """Nothing new with these; a change that came since the look keeps its own."""
+    still = or_(_REACH.c.looked_at <= before, _REACH.c.looked_at > now)
+    tx.conn.execute(update(_REACH).where(_REACH.c.patient_id.in_(patient_ids), still).values(looked_at=now))
 
 
 def look_again(tx: Tx, patient_ids: list[UUID]) -> None:

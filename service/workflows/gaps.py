@@ -52,7 +52,11 @@ def look_at_all(house: House) -> int:
     now = house.clock()
     with house.database.read() as tx:
         due = store.to_look_at(tx, now - LOOK_EVERY, now)
-    for patient_id in due:
+        calm = {row.patient_id for row in due if row.looked_at is not None and _nothing_new(house, tx, row.patient_id)}
+    if calm:
+        # The hourly look at everybody must not hold up a page: almost always there is nothing to write.
+        house.committer.run(lambda tx: store.looked_in_vain(tx, sorted(calm), now - LOOK_EVERY, now))
+    for patient_id in [row.patient_id for row in due if row.patient_id not in calm]:
 
         def work(tx: Tx, patient_id: UUID = patient_id) -> None:
             _look(house, tx, patient_id)
@@ -63,6 +67,19 @@ def look_at_all(house: House) -> int:
             warn("gap_look_failed", patient=patient_id, why=type(error).__name__, where=where(error))
             _look_later(house, patient_id, now)
     return len(due)
+
+
+def _nothing_new(house: House, tx: Tx, patient_id: UUID) -> bool:
+    """Whether somebody can be reached at any hour, as before; what fails here is looked at with care after."""
+    known, patient = store.of(tx, patient_id), people_store.patient(tx, patient_id)
+    if patient is None or known is None or known.gap_from is not None:
+        return False
+    try:
+        policy, _ = people.policy_for(house, tx, patient)
+    except Exception:  # noqa: BLE001 - one person's broken record must not hide the others' gaps
+        return False
+    found = coverage.gaps(policy.contacts, house.clock(), utc_offset_s=policy.utc_offset_s)
+    return not any(one.priority is Priority.MEDIUM for one in found)
 
 
 def _look_later(house: House, patient_id: UUID, now: datetime) -> None:

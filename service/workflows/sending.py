@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from datetime import datetime, timedelta
@@ -38,6 +39,7 @@ TOO_MANY = frozenset({"429", "20429"})
 AT_ONCE = 32
 """As many as jobs have senders."""
 HELD_S = 60.0
+REMEMBERED = 10_000
 QUEUED_S = 1.0
 """Policy: whoever waited longer for a sender makes sure that the message is still theirs."""
 ONE_TRY, LONGEST_LIFE = timedelta(seconds=60), timedelta(seconds=330)
@@ -201,8 +203,19 @@ def _sent(house: House, row: Row[Any], receipt: Receipt, doubted: bool) -> None:
     if row.channel in {Channel.VOICE, Channel.TEXT}:
         carriers.accepted(house)
     if row.target != Target.PATIENT and other_kind(row) is None:
-        _try(house, row, lambda incident: escalation.notified(incident, house.clock()))
+        _help_told(house, row)
     log("notification_sent", incident=row.incident_id, step=row.step, channel=row.channel, attempt=row.attempt)
+
+
+def _help_told(house: House, row: Row[Any]) -> None:
+    """Stamp when help was first told; later messages of a case need not open it for that."""
+    told: OrderedDict[UUID, None] = house.extras.setdefault("help_told", OrderedDict())
+    if row.incident_id in told:
+        return
+    _try(house, row, lambda incident: escalation.notified(incident, house.clock()))
+    told[row.incident_id] = None
+    while len(told) > REMEMBERED:
+        told.popitem(last=False)
 
 
 def _failed(house: House, worker: str, row: Row[Any], error: NotificationError) -> None:

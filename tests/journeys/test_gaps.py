@@ -12,6 +12,7 @@ from journey_people import Console, Home, Person
 from journey_stage import Stage
 
 from service.store import people as people_store
+from service.store import reachability
 from service.workflows import gaps
 
 TEN = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
@@ -91,6 +92,25 @@ def test_a_gap_24_h_ahead_is_listed_shown_and_told_to_each_of_the_family_once(fa
         family.an_hour_later()
         assert family.looks() == 1
     assert len(family.daughter.phone.texts) == 1
+
+
+def test_a_change_that_comes_during_the_hourly_look_is_looked_at_too(family: Family) -> None:
+    family.looks()
+    family.an_hour_later()
+    now = family.stage.clock()
+    with family.stage.house.database.write() as tx:
+        reachability.look_again(tx, [family.home.id])
+        reachability.looked_in_vain(tx, [family.home.id], now - gaps.LOOK_EVERY, now)
+    assert family.looks() == 1
+    assert family.looks() == 0
+
+
+def test_the_hourly_look_at_who_can_be_reached_writes_for_all_at_once(family: Family, monkeypatch: Any) -> None:
+    family.looks()
+    family.an_hour_later()
+    monkeypatch.setattr(gaps, "_look", lambda *_: pytest.fail("took the patient's lock for nothing"))
+    assert family.looks() == 1
+    assert family.looks() == 0
 
 
 def test_a_gap_that_comes_every_night_is_told_once_a_week(family: Family) -> None:
@@ -173,6 +193,9 @@ def test_one_persons_broken_record_does_not_hide_the_others_gap(family: Family, 
     assert family.looks() == 2
     assert [line.patient_id for line in family.listed()] == [family.home.id]
     assert family.looks() == 0, "the broken one is looked at again in an hour, not in every tick"
+    family.an_hour_later()
+    assert family.looks() == 2
+    assert family.looks() == 0
 
 
 @pytest.mark.parametrize(

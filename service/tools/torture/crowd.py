@@ -30,9 +30,10 @@ from service.tools.torture.town import (
     willing,
 )
 
-POSTERS = 6
-STAFF = 12
+POSTERS = 20
+STAFF = 20
 REST_S = 0.1
+PATIENCE_S = (15.0, 45.0)
 ANSWER_MOST_S = 240.0
 BEAT_S = SILENT_AFTER_S / 4
 
@@ -187,13 +188,17 @@ class Crowd:
         for action, at in list(case.plan.items()):
             if at <= now and action != "seen":
                 del case.plan[action]
-                if action != "close" or (case.acknowledged and not case.over):
+                settled = case.over or case.acknowledged != (action == "close")
+                if action not in {"acknowledge", "close"} or not settled:
                     case.in_hand = True
                     self._staff.submit(self._act, case, action, self.rng.random())
                     return
 
     def _intend(self, now: float) -> dict[str, float]:
         plan = {"seen": now}
+        # Half of what waits long is taken at the board; the other half hangs on the telephones alone.
+        if self.rng.random() < 0.5:
+            plan["acknowledge"] = now + self.rng.uniform(*PATIENCE_S)
         draw = self.rng.random()
         if draw < 0.08:
             plan["acknowledge"] = now + self.rng.uniform(0.0, 20.0)
