@@ -163,6 +163,15 @@ def test_numbers_that_nobody_proved_are_a_gap_without_an_end(stage: Stage) -> No
     assert stranger.phone.texts == [], "a new contact is not told that nobody can be reached"
 
 
+def test_a_family_whose_numbers_nobody_proved_reads_that_they_are_rung_all_the_same(stage: Stage) -> None:
+    daughter = stage.person("이영희", login="daughter", password="a password", verified=False)
+    home = stage.home(daughter, band=False)
+    gaps.look_at_all(stage.house)
+    page = stage.log_in(daughter.id, "daughter").get(f"/patients/{home.id}").text
+    assert "부터 연락이 닿는다고 확인된 분이 없습니다" in page
+    assert "그때까지도 그분들과 관제센터에 전화합니다" in page
+
+
 def test_a_text_about_tomorrow_wakes_nobody(family: Family) -> None:
     for one in (family.daughter, family.son):
         family.says(one, quiet=[{"from": "20:00", "to": "23:00"}])
