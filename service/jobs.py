@@ -116,7 +116,8 @@ class Jobs:
         ):
             self._ticker.every(name, seconds, self._guarded(name, work))
         self._ticker.start()
-        self._beat()
+        # At once, for whoever watches; a disk that is full now may have room at the next beat.
+        self._guarded("beat", self._beat)()
         log("jobs_started", worker=self.worker)
 
     def stop(self) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from service.app import build_house
 from service.config import Settings
@@ -80,3 +81,17 @@ def test_a_job_that_fails_or_hangs_stops_no_other(jobs: Jobs, monkeypatch: pytes
     assert sends.acquire(timeout=WAIT_MOST_S)
     assert all(steps.acquire(timeout=WAIT_MOST_S) for _ in range(3))
     let_go.set()
+
+
+def test_jobs_that_start_while_the_disk_is_full_begin_all_the_same(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticked = threading.Event()
+    monkeypatch.setattr(ticking, "run_due", lambda _house: ticked.set())
+
+    def full(_house: object) -> None:
+        raise OperationalError("", {}, Exception("database or disk is full"))
+
+    monkeypatch.setattr(ticking, "beat", full)
+    jobs.start()
+    assert ticked.wait(WAIT_MOST_S)
