@@ -29,6 +29,16 @@ def top_reasons(case: Incident) -> list[Reason]:
     return sorted(shown, key=lambda r: (r.ended_at is not None, -r.condition.priority.rank))[:REASONS_MOST]
 
 
+def told_reasons(case: Incident, language: str, at: datetime) -> list[str]:
+    """Why, as it was at ``at``: a sign that ended before then is told as it ended."""
+    return [messages.reason_text(r.condition, language, reason_until(r, at)) for r in top_reasons(case)]
+
+
+def reason_until(reason: Reason, at: datetime) -> datetime:
+    """Up to when a reason counts in what is told as of ``at``."""
+    return at if reason.ended_at is None else min(reason.ended_at, at)
+
+
 def who_and_why(house: House, tx: Tx, case: cases.Case, language: str, now: datetime) -> dict[str, Any]:
     """Whom it is about, why, what they answered when asked, and where they live."""
     profile = people.profiles(house, tx, [case.patient.patient_id]).get(case.patient.patient_id)
@@ -68,6 +78,8 @@ def said_to_the_person(house: House, tx: Tx, incident: Incident, language: str, 
 
 def there_face(house: House, tx: Tx, incident: Incident, but: UUID | None) -> dict[str, list[str]]:
     """For pages, after a tap or a log-in: who else says that they are there, and who that all is well."""
+    if not incident.open:
+        return {"there_names": [], "safe_names": []}
     names = {p: profile.name for p, profile in people.profiles(house, tx, incident.there).items() if p != but}
     return {
         "there_names": [names[p] for p in incident.there if p in names],
@@ -78,7 +90,7 @@ def there_face(house: House, tx: Tx, incident: Incident, but: UUID | None) -> di
 def unit_face(incident: Incident, language: str) -> dict[str, Any] | None:
     """For pages: how far 119 is, while somebody is with the person already."""
     unit = incident.unit
-    if unit is None:
+    if unit is None or not incident.open:
         return None
     return {"stage": unit.stage.value, "text": messages.unit_text(unit.stage, language), "due_at": unit.due_at}
 
@@ -103,6 +115,6 @@ def unspoken(incident: Incident, written: Iterable[str]) -> bool:
 def going_face(incident: Incident) -> dict[str, Any] | None:
     """For pages: when whoever goes said they will be there, and whether they are."""
     going = incident.going
-    if going is None or not incident.acknowledged or going.person_id != incident.owner_id:
+    if going is None or not incident.open or not incident.acknowledged or going.person_id != incident.owner_id:
         return None
     return {"eta_at": going.eta_at, "said_at": going.said_at, "arrived_at": going.arrived_at}

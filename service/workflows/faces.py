@@ -22,7 +22,7 @@ from service.store import incidents as store
 from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import carriers, cases, contact_standing, health, outages, people, records, signs
-from service.workflows.coming import going_face, stages_face, there_face, top_reasons, unit_face, unspoken
+from service.workflows.coming import going_face, stages_face, there_face, told_reasons, unit_face, unspoken
 from service.workflows.house import DESK, House, warn
 from service.workflows.words import WORDS, relation_text, say, unit_text
 
@@ -92,11 +92,13 @@ def case_row(
     language: str,
     now: datetime,
 ) -> dict[str, Any]:
+    """One case in a line; a closed one is told as of its closing, whoever looks whenever."""
+    at = row.closed_at or now
     patient = people_store.patient(tx, row.patient_id)
     profile = people.profiles(house, tx, [row.patient_id]).get(row.patient_id)
     face: dict[str, Any] = {
         "id": row.id,
-        "patient": patient_face(house, patient, profile, language, now),
+        "patient": patient_face(house, patient, profile, language, at),
         "priority": row.priority,
         "state": row.state,
         "state_text": messages.state_text(row.state, language),
@@ -106,6 +108,7 @@ def case_row(
         "fine_text": None,
         "unit": None,
         "opened_at": row.opened_at,
+        "closed_at": row.closed_at,
         "owner": None,
         "mine": row.owner_id == viewer_id,
         "acknowledged": row.acknowledged,
@@ -123,9 +126,9 @@ def case_row(
         return face
     ids = {n.target_id for n in outbox} | {c.person_id for c in case.policy.contacts}
     names = records.names_of(house, tx, ids | ({case.owner_id} if case.owner_id else set()), language)
-    face["reasons"] = [messages.reason_text(r.condition, language, r.ended_at or now) for r in top_reasons(case)]
+    face["reasons"] = told_reasons(case, language, at)
     face["unit"] = unit_face(case, language)
-    face["fine_text"] = messages.says_fine(language, case.ask.fine_at, now)
+    face["fine_text"] = messages.says_fine(language, case.ask.fine_at, now) if case.open else None
     face["deadline_at"] = case.deadline_at
     face["going"] = going_face(case)
     face["next_step_text"] = _next_step(case, names, language)
@@ -230,7 +233,7 @@ def incident(
         face = case_row(house, tx, row, outbox, viewer_id, language, now)
         face |= {"now": now, "cost": _cost(house, outbox), "external_reference": None, "times": {}}
         face |= {"actions": [], "progress_states": [], "close_reasons": [], "call_list": []}
-        _add_person(house, tx, face, row.patient_id, language)
+        _add_person(house, tx, face, row, language)
         lines = records.log_records(house, tx, row, language)
         face["timeline"] = [
             {"at": line.at, "t_s": (line.at - row.opened_at).total_seconds(), "text": line.text, "who_text": ""}
@@ -248,7 +251,7 @@ def incident(
             return face
         face["contacts"] = _contacts(house, tx, case, outbox, language)
         face["can_connect"] = case.open and bool(face["patient"]["phones"] and house.settings.fallback_number)
-        if any(r.condition.code == "area_silent" for r in case.reasons):
+        if case.open and any(r.condition.code == "area_silent" for r in case.reasons):
             face["call_list"] = _call_list(house, tx, row.patient_id, language, now)
         face["times"] = case.times
         face["external_reference"] = case.external_reference
@@ -262,16 +265,17 @@ def incident(
     return face
 
 
-def _add_person(house: House, tx: Tx, face: dict[str, Any], patient_id: UUID, language: str) -> None:
-    care = _care(house, people_store.patient(tx, patient_id))
-    profile = people.profiles(house, tx, [patient_id]).get(patient_id)
+def _add_person(house: House, tx: Tx, face: dict[str, Any], row: Row[Any], language: str) -> None:
+    """Who it is about; where they live and how to get in only while somebody may have to go there."""
+    care = _care(house, people_store.patient(tx, row.patient_id))
+    profile = people.profiles(house, tx, [row.patient_id]).get(row.patient_id)
     flags = [say("flag.dementia", language)] if care.dementia else []
     flags += [] if care.voice_works else [say("flag.voice", language)]
     face["patient"] |= {
         "sex_text": say(f"sex.{care.sex}", language) if care.sex else None,
         "birth_year": care.birth_year,
-        "address": care.address,
-        "access_note": care.access_note,
+        "address": care.address if row.closed_at is None else "",
+        "access_note": care.access_note if row.closed_at is None else "",
         "phones": profile.phones if profile else [],
         "flags": flags,
     }
@@ -284,7 +288,8 @@ def _contacts(
     members = {m.person_id: m for m in people_store.caregivers(tx, case.patient_id)}
     profiles = people.profiles(house, tx, [c.person_id for c in case.policy.contacts])
     broken = {p.person_id for p in people_store.phones_of(tx, list(profiles)) if p.broken_at and not p.retired_at}
-    standings = contact_standing.standings(house, tx, case, house.clock(), language)
+    # Whether somebody can be rung now is no part of how a closed case went.
+    standings = contact_standing.standings(house, tx, case, house.clock(), language) if case.open else {}
     found = []
     for contact in case.policy.contacts:
         calls = [
@@ -304,9 +309,9 @@ def _contacts(
                 "phone": profile.phones[0] if profile and profile.phones else None,
                 "result_text": _result(last, language) if last else None,
                 "at": last.sent_at or last.created_at if last else None,
-                "going": case.acknowledged and case.owner_id == contact.person_id,
-                "broken": contact.person_id in broken,
-                "standing": standings[contact.person_id],
+                "going": case.open and case.acknowledged and case.owner_id == contact.person_id,
+                "broken": case.open and contact.person_id in broken,
+                "standing": standings.get(contact.person_id),
             }
         )
     return found

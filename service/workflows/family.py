@@ -162,12 +162,13 @@ def _history(house: House, tx: Tx, patient_id: UUID, language: str) -> list[dict
             case = cases.open_case(house, row)
         except SealingError:
             continue
-        reason = case.reasons[0].condition if case.reasons else None
+        reason = case.reasons[0] if case.reasons else None
+        until = coming.reason_until(reason, row.closed_at) if reason else row.closed_at
         found.append(
             {
                 "incident_id": row.id,
                 "opened_at": row.opened_at,
-                "reason": messages.reason_text(reason, language, row.closed_at) if reason else "",
+                "reason": messages.reason_text(reason.condition, language, until) if reason else "",
                 "outcome_text": messages.close_reason_text(case.close_reason, language)
                 if case.close_reason
                 else messages.state_text(case.state, language),

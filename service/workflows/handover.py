@@ -16,7 +16,7 @@ from service.sealing import SealingError
 from service.store import incidents as store
 from service.store import people as people_store
 from service.workflows import cases, faces, records, signs
-from service.workflows.coming import top_reasons
+from service.workflows.coming import reason_until, top_reasons
 from service.workflows.house import House, log
 from service.workflows.incidents import Refused, changed
 
@@ -67,7 +67,7 @@ def _say(key: str, language: str) -> str:
 
 
 def record(house: House, incident_id: UUID, viewer_id: UUID, language: str, *, open_case: bool) -> eido.Record:
-    """Everything a call-taker needs; vitals only while the case is open. LookupError when there is no such case."""
+    """Everything a call-taker needs; place and vitals only while it is open. LookupError: there is no such case."""
     now = house.clock()
     face = faces.incident(house, incident_id, viewer_id, language, with_vitals=open_case)
     with house.database.read() as tx:
@@ -99,7 +99,7 @@ def record(house: House, incident_id: UUID, viewer_id: UUID, language: str, *, o
         phones=tuple(patient.get("phones") or ()),
         flags=tuple(patient.get("flags") or ()),
     )
-    place = eido.Place(address=care.address, access_note=care.access_note, district=care.district)
+    place = eido.Place(address=patient["address"], access_note=patient["access_note"], district=care.district)
     answers = tuple(eido.Entry(at=line.at, text=line.text) for line in lines if _of_the_person(line))
     spoke = any(line.what in SPOKE for line in lines)
     away = bool(care.away_until and care.away_until > now)
@@ -116,13 +116,13 @@ def record(house: House, incident_id: UUID, viewer_id: UUID, language: str, *, o
         element=urlsplit(house.settings.public_url).hostname or "ansim",
         subject=subject,
         place=place,
-        findings=_findings(case, language, now),
+        findings=_findings(case, language, row.closed_at or now),
         vitals=measured,
         times=dict(case.times) if case else {},
         answers=answers[-ANSWERS_SHOWN:],
         helpers=helpers,
         callbacks=_callbacks(house, subject, helpers, language),
-        unknown=_unknown(place, subject, measured, spoke=spoke, away=away, language=language),
+        unknown=_unknown(place, subject, measured, spoke=spoke, away=away, language=language) if open_case else (),
         reference=case.external_reference if case else None,
         by=by,
     )
@@ -133,15 +133,15 @@ def _of_the_person(line: records.LogRecord) -> bool:
     return line.what in ASKED_AND_ANSWERED and (line.what != Log.PICKED_UP or line.who == "patient")
 
 
-def _findings(case: Incident | None, language: str, now: datetime) -> tuple[eido.Finding, ...]:
+def _findings(case: Incident | None, language: str, at: datetime) -> tuple[eido.Finding, ...]:
     """The signs that matter most, the most urgent first."""
     if case is None:
         return ()
     return tuple(
         eido.Finding(
             code=reason.condition.code,
-            text=messages.reason_text(reason.condition, language, reason.ended_at or now),
-            spoken=messages.reason_text(reason.condition, language, reason.ended_at or now, spoken=True),
+            text=messages.reason_text(reason.condition, language, reason_until(reason, at)),
+            spoken=messages.reason_text(reason.condition, language, reason_until(reason, at), spoken=True),
             priority=reason.condition.priority.value,
             started_at=reason.condition.started_at,
             ended=reason.ended_at is not None,
@@ -218,7 +218,7 @@ def face(house: House, incident_id: UUID, viewer_id: UUID, language: str, *, ope
         "now": found.made_at,
         "id": incident_id,
         "record": found,
-        "script": script(found, language),
+        "script": script(found, language) if open_case else [],
         "offers": [_offer(offer, names[offer.by]) for offer in offers],
         "standing": _standing(offers, case),
         "actions": actions,

@@ -152,7 +152,6 @@ def incident(house: House, incident_id: UUID, language: str) -> IncidentRecord:
 
 
 def _record(house: House, tx: Tx, row: Row[Any], language: str) -> IncidentRecord:
-    now = house.clock()
     record = IncidentRecord(
         id=row.id,
         patient_id=row.patient_id,
@@ -179,7 +178,8 @@ def _record(house: House, tx: Tx, row: Row[Any], language: str) -> IncidentRecor
         warn("record_unreadable", table="incident", record=row.id, why=type(error).__name__)
         record.unreadable = True
         return record
-    record.reasons = [reason_record(r.condition, r.ended_at, language, now) for r in case.reasons]
+    at = row.closed_at or house.clock()  # a closed case is told as of its closing
+    record.reasons = [reason_record(r.condition, r.ended_at, language, at) for r in case.reasons]
     record.times = dict(sorted(case.times.items(), key=lambda pair: pair[1]))
     record.intervals_s = intervals(case.times)
     record.owner = _owner(house, tx, case, language)
@@ -194,7 +194,7 @@ def _record(house: House, tx: Tx, row: Row[Any], language: str) -> IncidentRecor
 def reason_record(
     condition: AlarmCondition, ended_at: datetime | None, language: str, now: datetime
 ) -> ReasonRecord:
-    until = ended_at or now
+    until = now if ended_at is None else min(ended_at, now)
     age = condition.params.get("age_s")
     aged = float(age) if isinstance(age, int | float) and not isinstance(age, bool) else 0.0
     return ReasonRecord(
