@@ -108,6 +108,8 @@ class Message(StrEnum):
     ARRIVED = "arrived"
     ARRIVED_OTHER = "arrived_other"
     """To the others: somebody is there who was not the one who took it."""
+    ARRIVED_TOO = "arrived_too"
+    """To whoever keeps it: another says that they are there too."""
     SAFE_ASKED = "safe_asked"
     """To whoever had it before: is it true that all is well?"""
     DRILL_TEXT = "drill_text"

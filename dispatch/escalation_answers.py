@@ -109,7 +109,8 @@ def _passed_on(d: Draft, person_id: UUID, digit: str, attempt: int | None, key: 
     if digit == DECLINE_DIGIT:
         if person_id not in ladder.declined:
             ladder.declined.append(person_id)
-        d.log(Log.CONTACT_DECLINED, who(person_id))
+        another = d.incident.acknowledged and d.incident.owner_id != person_id
+        d.log(Log.CONTACT_DECLINED, who(person_id), **({"owner": who(d.incident.owner_id)} if another else {}))
         _give_back(d, person_id)
     elif digit == WRONG_NUMBER_DIGIT:
         if person_id not in ladder.retired:

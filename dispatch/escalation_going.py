@@ -161,7 +161,7 @@ def _also_there(d: Draft, person_id: UUID) -> None:
         return
     _note_there(d, person_id)
     d.stamp("first_help_at")
-    _tell_who_had_it(d, incident.owner_id if incident.owner_role == Role.CAREGIVER else None, Message.ARRIVED_OTHER)
+    _tell_who_had_it(d, incident.owner_id if incident.owner_role == Role.CAREGIVER else None, Message.ARRIVED_TOO)
 
 
 def _tell_who_had_it(d: Draft, contact: UUID | None, message: Message) -> None:

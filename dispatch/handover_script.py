@@ -17,7 +17,7 @@ _SMALL_EN = (
 _TENS_EN = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _NATIVE_KO = ("", "한", "두", "세", "네", "다섯", "여섯", "일곱", "여덟", "아홉")
 _NATIVE_TENS_KO = ("", "열", "스물", "서른", "마흔", "쉰", "예순", "일흔", "여든", "아흔")
-_NATIVE_UNITS = "시간|번(?!지)|명|살|가지|차례"
+_NATIVE_UNITS = "시간|번(?!지)|개(?![월년국])|명|살|가지|차례"
 _NUMBER = re.compile(rf"(\d+(?:,\d{{3}})*(?:\.\d+)?)(-\d+)?(?=( ?(?:{_NATIVE_UNITS}))?)([가-힣])?")
 _UNITS_SAID = {
     "회/분": ("분당 {n} 회", ""),
@@ -153,7 +153,7 @@ def _korean(record: Record) -> list[str]:
     ]
     if record.unknown:
         lines.append("모르는 것: " + ", ".join(spelled(text.rstrip("."), "ko") for text in record.unknown) + ".")
-    lines += [f"다시 거실 번호는 {one.label} {phone(one.phone, 'ko')}입니다." for one in record.callbacks]
+    lines += [f"다시 전화하실 번호는 {one.label} {phone(one.phone, 'ko')}입니다." for one in record.callbacks]
     return [*lines, "접수 번호를 알려 주세요."]
 
 

@@ -21,13 +21,13 @@ WORDS: dict[str, Pair] = {
         "en": "All right. It is still yours. If you cannot, call this number and press 4.",
     },
     "owner_menu": {
-        "ko": "안심입니다. 도착하셨으면 5번, 무사하시면 6번, "
+        "ko": "안심입니다. 도착하셨으면 5번, 어르신이 무사하시면 6번, "
         "계속 맡고 계시면 3번, 더 맡기 어려우시면 4번을 눌러 주세요.",
         "en": "This is Ansim. If you are there, press 5. If all is well, press 6. If you are still on it, press 3. "
         "If you cannot go on, press 4.",
     },
     "arrived": {
-        "ko": "5번을 누르셨습니다. 도착하신 것으로 적었습니다. 무사하시면 다시 전화해 6번을 눌러 주세요.",
+        "ko": "5번을 누르셨습니다. 도착하신 것으로 적었습니다. 어르신이 무사하시면 다시 전화해 6번을 눌러 주세요.",
         "en": "You pressed 5. We have noted that you are there. If all is well, call again and press 6.",
     },
     "safe": {
@@ -99,7 +99,7 @@ TAKING = frozenset({"contact_text", "contact_menu", "drill_text", "verify_text"}
 """Messages that ask for an answer, so that a code makes sense."""
 CONFIRMING = frozenset({"drill_text", "verify_text"})
 """Those that only ask for a sign of life: there is nothing to take."""
-OWNING = frozenset({"news", "says_fine", "reminder", "safe_asked"})
+OWNING = frozenset({"news", "says_fine", "reminder", "arrived_too", "safe_asked"})
 
 
 def word(key: str, language: str, **values: object) -> str:

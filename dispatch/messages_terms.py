@@ -191,7 +191,10 @@ LOGS: dict[Log, dict[str, Words]] = {
             "{who} picked up but pressed nothing", "{who} picked up, pressed {key} and no key that does anything"
         ),
     },
-    Log.CONTACT_DECLINED: {"ko": Words("{who}: 어렵다고 답함"), "en": Words("{who} cannot take it")},
+    Log.CONTACT_DECLINED: {
+        "ko": Words("{who}: 어렵다고 답함", "{who}: 어렵다고 답함. 이미 맡은 사람이 있음 ({owner})"),
+        "en": Words("{who} cannot take it", "{who} cannot take it; {owner} has it already"),
+    },
     Log.WRONG_NUMBER: {
         "ko": Words("{who}: 잘못된 번호라 더는 전화하지 않음"),
         "en": Words("{who}: wrong number, not called any more"),
@@ -239,8 +242,8 @@ LOGS: dict[Log, dict[str, Words]] = {
         "en": Words("The others were told", "Others told by text: {count}"),
     },
     Log.OWNER_TOLD: {
-        "ko": Words("맡은 분께 알렸습니다", "맡은 분께 알렸습니다: {owner}"),
-        "en": Words("Whoever holds it was told", "Told {owner}, who holds it"),
+        "ko": Words("알렸습니다", "알렸습니다: {owner}"),
+        "en": Words("Told of it", "Told {owner}"),
     },
     Log.CLAIMED: {"ko": Words("살펴보는 중: {who}"), "en": Words("{who} is looking into it")},
     Log.CLAIM_EXPIRED: {
@@ -260,12 +263,12 @@ LOGS: dict[Log, dict[str, Words]] = {
         "en": Words("{who} called 119", "{who} called 119 (reference {reference})"),
     },
     Log.PROGRESSED: {
-        "ko": Words("진행 상황이 바뀌었습니다: {who}", "{state}: {who}"),
-        "en": Words("Progress reported by {who}", "{state}: {who}"),
+        "ko": Words("진행 상황이 바뀌었습니다 (적은 사람: {who})", "{state} (적은 사람: {who})"),
+        "en": Words("Progress reported by {who}", "{state} (written down by {who})"),
     },
     Log.UNIT_PROGRESSED: {
-        "ko": Words("119 소식: {who}", "{unit}: {who}"),
-        "en": Words("News of the 119 crew by {who}", "{unit}: {who}"),
+        "ko": Words("119 소식 (적은 사람: {who})", "{unit} (적은 사람: {who})"),
+        "en": Words("News of the 119 crew (written down by {who})", "{unit} (written down by {who})"),
     },
     Log.UNIT_REMINDED: {
         "ko": Words("119 소식이 없어 관제센터에 다시 알렸습니다"),

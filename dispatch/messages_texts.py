@@ -46,6 +46,10 @@ TEXTS: dict[Message, Pair] = {
         "ko": "[안심] 다른 분이 먼저 도착했습니다. 마무리되면 다시 알려 드립니다.",
         "en": "[Ansim] Somebody else got there first. We will tell you when it is over.",
     },
+    Message.ARRIVED_TOO: {
+        "ko": "[안심] 다른 보호자도 곁에 있다고 합니다. 지금도 맡고 계시니 계속해 주세요.",
+        "en": "[Ansim] Another contact says they are there too. It is still yours: please go on.",
+    },
     Message.SAFE_ASKED: {
         "ko": "[안심] 도착한 분이 무사하다고 합니다. 맞는지 보고 알려 주세요.",
         "en": "[Ansim] Who is there says all is well. Please look and tell us if it is.",

@@ -349,6 +349,10 @@ SAID: dict[str, dict[str, tuple[str, ...]]] = {
         "ko": ("안심입니다. 다른 분이 먼저 도착했습니다.", "마무리되면 다시 알려 드리겠습니다."),
         "en": ("This is Ansim. Somebody else got there first.", "We will tell you when it is over."),
     },
+    "arrived_too": {
+        "ko": ("안심입니다. 다른 보호자도 곁에 있다고 합니다.", "지금도 맡고 계시니 계속해 주세요."),
+        "en": ("This is Ansim. Another contact says they are there too.", "It is still yours: please go on."),
+    },
     "safe_asked": {
         "ko": ("안심입니다. 도착한 분이 무사하다고 합니다.", "맞는지 안심 화면에서 알려 주세요."),
         "en": ("This is Ansim. Who is there says that all is well.", "Please tell us in Ansim whether it is so."),

@@ -43,9 +43,9 @@ def show(token: str) -> Any:
 def act(token: str) -> Any:
     """A tap. The link itself is the right to it, and the proof that no other page sent it."""
     token = token[:LONGEST_TOKEN]
-    action = request.form.get("action", "show")
+    action = request.form.get("action", "")
     if action not in link_page.ACTIONS:
-        action = "show"
+        return _page(token, access_doors.link_face(_house(), token), status=400)
     try:
         face = access_doors.follow_link(_house(), token, action, request.form)
     except Refused as refused:

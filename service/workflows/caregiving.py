@@ -89,6 +89,8 @@ def noted(after: Incident, person_id: UUID, action: str) -> str | None:
         return None
     holds = after.acknowledged and after.owner_id == person_id
     by_staff = after.owner_role != Role.CAREGIVER
+    if action == "decline":
+        return "declined_taken" if after.acknowledged and not holds else None
     if action == "arrived" and not holds:
         return "arrived_by_dispatcher" if by_staff else "arrived_too"
     if action != "safe":
@@ -153,6 +155,7 @@ REFUSED = {
     "take_first": "you declined, and nobody has it: take it first, then say that you are there",
 }
 NOTED = {
+    "declined_taken": "written down: you cannot take it; somebody has it already",
     "arrived_too": "written down: you are there; who holds it stays the same and was told",
     "arrived_by_dispatcher": "written down: you are there; a dispatcher holds it and decides what is next",
     "safe_asked": "written down; it closes when whoever had it before, or the desk, agrees",

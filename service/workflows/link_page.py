@@ -36,6 +36,8 @@ class Link:
     language: str
     real: str = ""
     """A drill's link while something real is open: ``case`` leads there, ``waits`` or ``settled`` say nothing to do."""
+    of: str = ""
+    """What it came with, ``drill`` or ``verify``, where that was no case."""
 
 
 def find(house: House, tx: Tx, given: str) -> Link:
@@ -57,20 +59,20 @@ def _of_a_drill(house: House, tx: Tx, row: Row[Any], language: str) -> Link:
     """A drill gives way: whoever is rung for what is open now is led there by the drill's link, others wait."""
     incident, patient = store.open_incident_of(tx, row.patient_id), people_store.patient(tx, row.patient_id)
     if incident is None or patient is None:
-        return Link(row, None, language)
+        return Link(row, None, language, of=_kind(row))
     known = row.target_id in {member.person_id for member in people_store.caregivers(tx, row.patient_id)}
     rung = [one for one in store.notifications_of(tx, [incident.id]) if _rings(one, row)]
     try:
         case = cases.Case(patient, cases.open_case(house, incident), incident.version)
     except SealingError as error:
         warn("link_case_unreadable", why=type(error).__name__)
-        return Link(row, None, language, real="waits")
+        return Link(row, None, language, "waits", _kind(row))
     if case.incident.state in SETTLING:
-        return Link(row, None, language, real="settled")
+        return Link(row, None, language, "settled", _kind(row))
     if not rung or not known:
-        return Link(row, None, language, real="waits")
+        return Link(row, None, language, "waits", _kind(row))
     written = [one for one in rung if one.channel != Channel.VOICE]
-    return Link((written or rung)[-1], case, language, real="case")
+    return Link((written or rung)[-1], case, language, "case", _kind(row))
 
 
 def _rings(one: Row[Any], drilled: Row[Any]) -> bool:
@@ -95,8 +97,8 @@ def _opened(house: House, tx: Tx, given: str) -> Link:
 
 def _neutral(link: Link) -> dict[str, Any]:
     if link.case is None:
-        kind = "real" if link.real else _kind(link.row)
-        return {"language": link.language, "kind": kind, "standing": link.real or "open", "told": None}
+        shown = {"language": link.language, "kind": "real" if link.real else link.of, "of": link.of, "told": None}
+        return shown | {"standing": link.real or "open"}
     standing = caregiving.standing(link.case.incident, link.row.target_id)
     may = caregiving.choices(link.case.incident, link.row.target_id)
     return {"language": link.language, "kind": "case", "standing": standing, "told": None, "may": may} | _real(link)
@@ -104,7 +106,7 @@ def _neutral(link: Link) -> dict[str, Any]:
 
 def _real(link: Link) -> dict[str, Any]:
     """What a tap on a drill's page must bring back, so that nobody takes a case while they mean the drill."""
-    return {"real": str(link.case.incident.id)} if link.real and link.case is not None else {}
+    return {"real": str(link.case.incident.id), "of": link.of} if link.real and link.case is not None else {}
 
 
 def _kind(row: Row[Any]) -> str:

@@ -169,6 +169,8 @@ def test_any_record_has_its_shape_and_a_script(
 
 def test_the_script_says_where_before_what_before_who_before_how_before_whom_to_ring() -> None:
     lines = "\n".join(script(record(), "ko"))
+    assert "거실" not in lines, "heard as the living room"
+    assert "다시 전화하실 번호는" in lines
     order = ["우동", "비밀번호", "맥박이 백사십이 회", "팔십이 세 여성", "귀가 어두움", "맥박 분당", "딸 김민지"]
     at = [lines.index(word) for word in [*order, "의식이", "공오일"]]
     assert at == sorted(at), lines
@@ -234,6 +236,7 @@ def test_numbers_are_said_as_people_say_them(number: int, korean: str, words: st
 def test_counted_things_and_fractions_are_read_as_in_korean() -> None:
     assert [native(n) for n in (1, 3, 20, 21, 82)] == ["한", "세", "스무", "스물한", "여든두"]
     assert spelled("3시간 2분, 1번 넘어짐", "ko") == "세 시간 이 분, 한 번 넘어짐"
+    assert spelled("7개 항목 중 4개 측정, 3개월 전", "ko") == "일곱 개 항목 중 네 개 측정, 삼 개월 전"
     assert (amount("36.6", "ko"), amount("36.6", "en")) == ("삼십육 점 육", "thirty-six point six")
     assert spelled("우동 12-3번지 302호", "ko", address=True) == "우동 십이 다시 삼 번지 삼백이 호"
 

@@ -174,7 +174,7 @@ def test_another_contact_who_comes_too_is_written_down_and_who_is_there_keeps_it
     stage.do(escalation.arrived, JIHO)
     assert stage.wrote()[0] == "arrived_too"
     assert stage.incident.owner_id == MINJI and stage.incident.there == [MINJI, JIHO]
-    assert told(stage.last) == [(MINJI, "arrived_other"), (None, "desk_news")]
+    assert told(stage.last) == [(MINJI, "arrived_too"), (None, "desk_news")]
     stage.do(escalation.arrived, JIHO)
     assert told(stage.last) == []
 
@@ -192,6 +192,16 @@ def test_who_took_it_on_a_page_and_was_never_rung_hears_it_too():
     stage.do(escalation.going, SORA, 1200)
     stage.do(escalation.arrived, JIHO)
     assert (SORA, "arrived_other") in told(stage.last)
+
+
+def test_who_keeps_it_is_never_told_that_somebody_else_got_there_first():
+    stage = Stage("sos", contacts=3)
+    stage.ended(MINJI)
+    stage.press(JIHO, "4")
+    stage.do(escalation.going, MINJI, 1200)
+    stage.do(escalation.arrived, JIHO)
+    assert (stage.incident.owner_id, stage.incident.awaited.person_id) == (MINJI, MINJI)
+    assert told(stage.last) == [(MINJI, "arrived_too"), (None, "desk_news")]
 
 
 def test_somebody_who_was_not_asked_is_heard_of_and_relieves_nobody():

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from dispatch import messages, messages_signs, messages_terms, messages_texts, messages_words
+from dispatch import messages, messages_doors, messages_signs, messages_terms, messages_texts, messages_words
 from dispatch.alarm import AlarmCondition, AlarmKind, Param, Priority
 from dispatch.codes import CloseReason, Disbelief, Log, Message, Outcome, Role, Why
 from dispatch.incident import LogEntry, State
@@ -130,6 +130,47 @@ def test_korean_texts_fit_into_one_short_message():
     texts = [messages.text_for(message, "ko") for message in messages_texts.TEXTS]
     texts += [messages.text_for(Message.TAKEN, "ko", {"role": role.value}) for role in Role]
     assert max(map(len, texts)) <= 70
+
+
+def test_whoever_keeps_it_though_another_is_there_reads_that_it_is_still_theirs():
+    ko, en = (messages.text_for(Message.ARRIVED_TOO, language) for language in ("ko", "en"))
+    assert "먼저" not in ko and "맡고 계" in ko and "계속" in ko
+    assert "first" not in en and "still yours" in en and "go on" in en
+
+
+def test_the_owners_menu_asks_whether_the_person_is_well_not_the_caller():
+    for key in ("owner_menu", "arrived"):
+        assert "어르신이 무사하시면" in messages_doors.WORDS[key]["ko"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "ko", "en"),
+    [
+        (
+            LogEntry(what="owner_told", who="system", params={"owner": "desk"}),
+            "알렸습니다: 관제센터",
+            "Told the control centre",
+        ),
+        (
+            LogEntry(what="unit_progressed", who="person:x", params={"unit": "en_route"}),
+            "119 출동 중 (적은 사람: 관제센터)",
+            "119 on the way (written down by 관제센터)",
+        ),
+        (
+            LogEntry(what="contact_declined", who="person:x", params={"owner": "person:y"}),
+            "관제센터: 어렵다고 답함. 이미 맡은 사람이 있음 (관제센터)",
+            "관제센터 cannot take it; 관제센터 has it already",
+        ),
+        (
+            LogEntry(what="contact_declined", who="person:x", params={}),
+            "관제센터: 어렵다고 답함",
+            "관제센터 cannot take it",
+        ),
+    ],
+)
+def test_the_log_makes_nobody_a_holder_or_a_crew_who_only_heard_or_wrote_it(entry, ko, en):
+    assert messages.log_text(entry, "ko", lambda _: "관제센터") == ko
+    assert messages.log_text(entry, "en", lambda _: "관제센터") == en
 
 
 def test_korean_voice_says_119_digit_by_digit():

@@ -151,3 +151,31 @@ def test_a_verifications_link_gives_way_to_a_real_case_too(stage: Stage) -> None
     assert home.band is not None
     home.band.sos()
     assert "지금 실제 상황이 있습니다" in tap(stage, link, "confirm").text
+    shown = requests.get(link, timeout=20).text
+    assert "훈련" not in shown.partition("<main")[2], "nobody told them of a drill"
+    stood_down = stage.machine().act(stage.incidents(home)[0].id, "stand_down", reason="false_alarm_person")
+    assert stood_down.status_code == 200, stood_down.text
+    settled = requests.get(link, timeout=20).text
+    assert "번호 확인을 잠시 미루었습니다" in settled and "훈련" not in settled.partition("<main")[2]
+
+
+def test_a_verifications_link_of_who_is_rung_leads_to_the_case_without_a_word_of_a_drill(stage: Stage) -> None:
+    son = stage.person("박서준", verified=False)
+    home = stage.home(son)
+    Drills(stage)
+    stage.desk.rings_out()
+    son.phone.waits_for_the_story()
+    home.phone.answers("2")
+    verifying.begin(stage.house, home.id, son.id)
+    stage.settle()
+    link = page_of(stage, son.phone.texts[0].body)
+    assert home.band is not None
+    home.band.sos()
+    stage.advance_until(lambda: son.phone.rang > 1, 120)
+    shown = requests.get(link, timeout=20).text
+    case = CASE.search(shown)
+    assert case is not None
+    taken = tap(stage, link, "acknowledge", case=case[1])
+    assert home.name in taken.text
+    for text in (shown, taken.text):
+        assert "지금 실제 상황이 있습니다" in text and "훈련" not in text.partition("<main")[2]

@@ -75,6 +75,11 @@ def case(stage: Stage, incident_id: UUID) -> Any:
         return cases.open_case(stage.house, store.incident(tx, incident_id))
 
 
+def log_of(stage: Stage, incident_id: UUID) -> list[str]:
+    record = stage.client.get(f"/v1/incidents/{incident_id}?language=en", headers=stage.key("incidents:read")).json
+    return [line["text"] for line in record["log"]]
+
+
 @pytest.mark.parametrize("method", ["get", "head"])
 def test_opening_or_previewing_a_link_says_nothing_and_takes_nothing(stage: Stage, method: str) -> None:
     patient_id, [_] = home(stage, "+821055550001")
@@ -142,6 +147,34 @@ def test_the_second_to_tap_sees_that_it_is_taken_and_no_address(stage: Stage) ->
     assert ADDRESS not in late.text
     assert "김순자" not in late.text
     assert case(stage, incident_id).owner_id == first
+
+
+@pytest.mark.parametrize("fields", [{}, {"action": ""}, {"action": "junk"}, {"x": "y"}])
+def test_a_post_that_is_no_action_says_no_name_and_writes_nothing(stage: Stage, fields: dict[str, str]) -> None:
+    patient_id, [first, _] = home(stage, "+821055550001", "+821055550002")
+    incident_id = cry(stage, patient_id)
+    stage.client.post(link_to(stage, "+821055550001"), data={"action": "decline"})
+    send(stage)
+    stage.client.post(link_to(stage, "+821055550001"), data={"action": "acknowledge"})
+    before, written = case(stage, incident_id), log_of(stage, incident_id)
+    for number in ("+821055550001", "+821055550002"):
+        answer = stage.client.post(link_to(stage, number), data=fields)
+        assert answer.status_code == 400
+        assert not [word for word in (*SECRETS, "보호자0") if word in answer.text]
+    assert case(stage, incident_id) == before and before.owner_id == first
+    assert log_of(stage, incident_id) == written
+
+
+def test_declining_what_another_has_says_that_somebody_has_it_and_that_it_was_noted(stage: Stage) -> None:
+    patient_id, [first, _] = home(stage, "+821055550001", "+821055550002")
+    incident_id = cry(stage, patient_id)
+    stage.client.post(link_to(stage, "+821055550001"), data={"action": "decline"})
+    send(stage)
+    stage.client.post(link_to(stage, "+821055550001"), data={"action": "acknowledge"})
+    answer = stage.client.post(link_to(stage, "+821055550002"), data={"action": "decline"})
+    assert answer.status_code == 200 and "이미 맡은 분이 있습니다. 어렵다고 하신 것은 적어 두었습니다" in answer.text
+    assert case(stage, incident_id).owner_id == first
+    assert "보호자1 cannot take it; 보호자0 has it already" in log_of(stage, incident_id)
 
 
 def test_declining_rings_the_next_and_can_be_taken_back(stage: Stage) -> None:
