@@ -472,7 +472,7 @@ def unsure_calls(tx: Tx, row: Row[Any], since: datetime) -> list[UUID]:
         *same,
         or_(
             _OUTBOX.c.status.in_((PENDING, CLAIMED)),
-            and_(_OUTBOX.c.status.in_((SENT, ENDED)), _OUTBOX.c.due_at > since),
+            and_(_OUTBOX.c.status.in_((SENT, ENDED, CALLING_OFF)), _OUTBOX.c.due_at > since),
         ),
         _OUTBOX.c.channel == Channel.VOICE.value,
         _OUTBOX.c.unsure_since.is_not(None),

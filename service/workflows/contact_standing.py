@@ -14,7 +14,7 @@ from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import reachability
 from service.workflows.house import House
-from service.workflows.policies import VERIFIED_FOR
+from service.workflows.policies import counts
 
 NUMBERS = frozenset({Miss.NO_NUMBER, Miss.BAD_NUMBER, Miss.WRONG_NUMBER})
 """What is wrong with the number itself, drill or no drill."""
@@ -25,7 +25,7 @@ def standings(house: House, tx: Tx, case: Incident, now: datetime, language: str
     ids = [contact.person_id for contact in case.policy.contacts]
     proven: dict[UUID, datetime] = {}
     for phone in people_store.phones_of(tx, ids):
-        if phone.retired_at is None and phone.verified_at is not None and now - phone.verified_at <= VERIFIED_FOR:
+        if counts(phone, now):
             proven[phone.person_id] = max(phone.verified_at, proven.get(phone.person_id, phone.verified_at))
     patient = people_store.patient(tx, case.patient_id)
     broken = [] if patient is None else reachability.within(house, tx, patient, language).broken

@@ -15,10 +15,9 @@ from service.store import drills as drill_store
 from service.store import people as store
 from service.store import reachability as reach_store
 from service.store.database import Tx
-from service.workflows import people
+from service.workflows import people, policies
 from service.workflows.house import House, log, warn
 from service.workflows.people import NumberChange, Profile
-from service.workflows.policies import VERIFIED_FOR
 
 
 class ChangeState(StrEnum):
@@ -146,23 +145,12 @@ def give(house: House, tx: Tx, person: Row[Any], phone: str, now: datetime) -> b
     if phone == current:
         keep(house, tx, person, msgspec.structs.replace(profile, change=None))
         return True
-    at_once = current is None or not _works(house, tx, person.id, current, now)
+    at_once = current is None or not policies.proven(house, tx, person.id, current, now)
     phones = [phone, *(one for one in profile.phones if one != phone)] if at_once else profile.phones
     change = NumberChange(new=phone, old=current, at=now, at_once=at_once)
     keep(house, tx, person, msgspec.structs.replace(profile, phones=phones, change=change))
     store.give_phone(tx, person.id, house.keys.blind_index("phone", phone))
     return at_once
-
-
-def _works(house: House, tx: Tx, person_id: UUID, number: str, now: datetime) -> bool:
-    index = house.keys.blind_index("phone", number)
-    known = [one for one in store.phones_of(tx, [person_id]) if bytes(one.phone_index) == index]
-    return any(_counts(one, now) for one in known)
-
-
-def _counts(one: Row[Any], now: datetime) -> bool:
-    proven_at = one.verified_at if one.retired_at is None and one.broken_at is None else None
-    return proven_at is not None and now - proven_at <= VERIFIED_FOR
 
 
 # --- what a page shows
@@ -195,7 +183,7 @@ def _record(house: House, tx: Tx, person_id: UUID, relation: str) -> NumberRecor
         name=profile.name,
         relation=relation,
         phone=number[0] if number else None,
-        verified_at=row.verified_at if row is not None and _counts(row, now) else None,
+        verified_at=row.verified_at if row is not None and policies.counts(row, now) else None,
     )
     change = profile.change
     if change is not None and change.proven_at is None:

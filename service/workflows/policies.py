@@ -217,7 +217,7 @@ def contact(house: House, tx: Tx, person: Row[Any], profile: Profile, number: st
         person_id=person.id,
         language=person.language,
         channels=tuple(channels),
-        verified=number is not None and _proven(house, tx, person.id, number, now),
+        verified=number is not None and proven(house, tx, person.id, number, now),
         quiet=tuple(profile.quiet),
         away_until=profile.away_until,
     )
@@ -230,7 +230,14 @@ def _reach(house: House, number: str) -> frozenset[Reach]:
         return frozenset({Reach.VOICE, Reach.TEXT})
 
 
-def _proven(house: House, tx: Tx, person_id: UUID, number: str, now: datetime) -> bool:
+def proven(house: House, tx: Tx, person_id: UUID, number: str, now: datetime) -> bool:
+    """Whether somebody proved lately that this number is this person's, and nothing spoke against it since."""
     index = house.keys.blind_index("phone", number)
     known = [one for one in people_store.phones_of(tx, [person_id]) if bytes(one.phone_index) == index]
-    return any(one.verified_at is not None and now - one.verified_at <= VERIFIED_FOR for one in known)
+    return any(counts(one, now) for one in known)
+
+
+def counts(phone: Row[Any], now: datetime) -> bool:
+    """Whether the proof of one number still counts: not too old, the number neither given up nor broken."""
+    proven_at = phone.verified_at if phone.retired_at is None and phone.broken_at is None else None
+    return proven_at is not None and now - proven_at <= VERIFIED_FOR

@@ -21,7 +21,7 @@ from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import drill_book, gaps, records
 from service.workflows.house import House
-from service.workflows.policies import VERIFIED_FOR
+from service.workflows.policies import counts
 
 UNVERIFIED = "unverified"
 FIRST_DAY = timedelta(days=1)
@@ -246,7 +246,4 @@ def _broken(
 def _any_verified(known: _Known, contacts: list[UUID], now: datetime) -> bool:
     """Whether any contact's number was proven lately: one that was not cannot be the last rung."""
     phones = [phone for person_id in contacts for phone in known.phones.get(person_id, [])]
-    return any(
-        phone.retired_at is None and phone.verified_at is not None and now - phone.verified_at <= VERIFIED_FOR
-        for phone in phones
-    )
+    return any(counts(phone, now) for phone in phones)

@@ -163,6 +163,21 @@ def test_numbers_that_nobody_proved_are_a_gap_without_an_end(stage: Stage) -> No
     assert stranger.phone.texts == [], "a new contact is not told that nobody can be reached"
 
 
+@pytest.mark.parametrize("spoken_against", [people_store.phone_broken, people_store.retire_phone])
+def test_a_number_that_was_proven_and_is_broken_or_given_up_since_reaches_nobody(
+    stage: Stage, spoken_against: Callable[..., None]
+) -> None:
+    daughter = stage.person("이영희")
+    home = stage.home(daughter, band=False)
+    gaps.look_at_all(stage.house)
+    assert gaps.listed(stage.house, stage.organisation_id, "en") == []
+    with stage.house.database.write() as tx:
+        index = stage.house.keys.blind_index("phone", daughter.phone.number)
+        spoken_against(tx, daughter.id, index, stage.clock())
+    gaps.look_at_all(stage.house)
+    assert [line.patient_id for line in gaps.listed(stage.house, stage.organisation_id, "en")] == [home.id]
+
+
 def test_a_family_whose_numbers_nobody_proved_reads_that_they_are_rung_all_the_same(stage: Stage) -> None:
     daughter = stage.person("이영희", login="daughter", password="a password", verified=False)
     home = stage.home(daughter, band=False)
