@@ -25,12 +25,22 @@ def config(connection: Connection | None = None) -> Config:
 
 
 def upgrade(database: Database) -> None:
-    """Run what is missing; safe to call at every start, from several processes."""
+    """Run what is missing; safe to call at every start, from several processes.
+
+    Where nothing is missing nothing is written: a service comes up although the disk is full or somebody writes.
+    """
+    if _up_to_date(database):
+        return
     with database.write() as tx:
         if not database.is_sqlite:
             tx.conn.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _ONE_AT_A_TIME})
         command.upgrade(config(tx.conn), "head")
         ensure_counter(tx)
+
+
+def _up_to_date(database: Database) -> bool:
+    has, wanted = revision(database)
+    return has == wanted
 
 
 def revision(database: Database) -> tuple[str | None, str | None]:

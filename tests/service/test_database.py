@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlmodel import SQLModel
 
@@ -205,6 +206,25 @@ def test_upgrading_again_changes_nothing(database: Database) -> None:
     assert names(database) == {"kept"}
     with database.read() as tx:
         assert store.last_cursor(tx) == 1
+
+
+def write_nothing(database: Database) -> None:
+    """As on a full disk, or in a database that only reads."""
+    word = "PRAGMA query_only = ON" if database.is_sqlite else "SET default_transaction_read_only = on"
+
+    @event.listens_for(database.engine, "connect")
+    def connected(connection: Any, _record: Any) -> None:
+        connection.cursor().execute(word)
+        connection.commit()
+
+
+def test_a_service_comes_up_although_nothing_can_be_written_just_now(database: Database, url: str) -> None:
+    full = Database(url)
+    write_nothing(full)
+    schema.upgrade(full)
+    with pytest.raises(SQLAlchemyError), full.write() as tx:
+        organisation(tx, "no room for it")
+    full.dispose()
 
 
 def upgrade_once(url: str, ready: Any, failures: Any) -> None:
