@@ -11,7 +11,7 @@ from sqlalchemy import and_, func, or_, select, update
 from dispatch.incident import SETTLING, State
 from service.store import snoozes
 from service.store.database import Tx
-from service.store.incidents import CANCELLED, CLAIMED, PAGING, PENDING
+from service.store.outbox import CANCELLED, CLAIMED, PAGING, PENDING
 from service.store.tables import DrillRow, IncidentRow, Notification, table
 
 _INCIDENT, _OUTBOX, _DRILL = table(IncidentRow), table(Notification), table(DrillRow)

@@ -11,7 +11,7 @@ from sqlalchemy import Row, and_, exists, or_, select, update
 from dispatch.codes import Message
 from dispatch.incident import SETTLING, Channel, NotificationKind, State, Target
 from service.store.database import Tx
-from service.store.incidents import CALLING_OFF, SENT
+from service.store.outbox import CALLING_OFF, SENT
 from service.store.tables import IncidentRow, Notification, table
 
 _INCIDENT, _OUTBOX = table(IncidentRow), table(Notification)

@@ -15,7 +15,7 @@ from sqlalchemy.sql.schema import Column
 
 from service.store.audit import stamp
 from service.store.database import Tx
-from service.store.incidents import CLAIMED, PENDING
+from service.store.outbox import CLAIMED, PENDING
 from service.store.tables import (
     AccessLog,
     AlarmConditionRow,

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Row, func, insert, or_, select, update
 
 from service.store.database import Tx
-from service.store.incidents import CANCELLED, EXPIRED, FAILED
+from service.store.outbox import CANCELLED, EXPIRED, FAILED
 from service.store.tables import Notification, Patient, Person, Reachability, table
 
 _REACH, _PATIENT, _PERSON, _OUTBOX = table(Reachability), table(Patient), table(Person), table(Notification)

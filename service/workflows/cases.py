@@ -15,7 +15,7 @@ from dispatch import escalation
 from dispatch.alarm import AlarmCondition, AlarmKind, Priority
 from dispatch.incident import Channel, Decision, Incident, LogEntry, NotificationKind, Step, Target, open_incident
 from service.sealing import SealingError
-from service.store import audit, calling_off, drills
+from service.store import audit, calling_off, drills, outbox
 from service.store import browsers as browser_store
 from service.store import incidents as store
 from service.store import people as people_store
@@ -106,8 +106,8 @@ def settle(house: House, tx: Tx, case: Case, decision: Decision, now: datetime) 
     elif not store.save_incident(tx, patient_id, incident.id, version, **values):
         raise RuntimeError(f"incident {incident.id} changed under its patient's lock")
     if decision.cancel_pages or decision.cancel_asks:
-        kinds = list(store.PAGING) if decision.cancel_pages else ASKING
-        store.cancel_pending(tx, patient_id, incident.id, kinds, now)
+        kinds = list(outbox.PAGING) if decision.cancel_pages else ASKING
+        outbox.cancel_pending(tx, patient_id, incident.id, kinds, now)
     if decision.cancel_pages:
         # What rings already is hung up by the jobs.
         calling_off.call_off(tx, now, incident_id=incident.id)
@@ -173,11 +173,11 @@ def enqueue(house: House, tx: Tx, patient: Row[Any], incident_id: UUID, steps: l
                 "created_at": now,
                 "due_at": now,
                 "expires_at": now + step.expires_in,
-                "status": store.PENDING,
+                "status": outbox.PENDING,
                 "tries": 0,
             }
         )
-    store.add_notifications(tx, rows)
+    outbox.add_notifications(tx, rows)
 
 
 def _beside_the_desk(house: House, tx: Tx, organisation_id: UUID, steps: list[Step]) -> list[Step]:

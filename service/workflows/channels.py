@@ -23,7 +23,7 @@ from dispatch.notifier import (
     Receipt,
     TextRequest,
 )
-from service.store import incidents as store
+from service.store import outbox
 from service.store.database import Tx
 from service.workflows import browsers, cases, links, numbers, people, telephone_menus
 from service.workflows.house import House, log
@@ -123,8 +123,8 @@ def _ours(house: House, row: Row[Any], found: Found) -> Receipt | None:
     if not found.receipts:
         return None
     with house.database.read() as tx:
-        taken = store.others_provider_ids(tx, row.id, [one.id for one in found.receipts])
-        unsure = store.unsure_calls(tx, row, house.clock() - DOUBTED)
+        taken = outbox.others_provider_ids(tx, row.id, [one.id for one in found.receipts])
+        unsure = outbox.unsure_calls(tx, row, house.clock() - DOUBTED)
     free = [one for one in found.receipts if one.id not in taken]
     if found.sure:
         return free[0] if free else None

@@ -8,6 +8,7 @@ from uuid import UUID
 from dispatch.incident import Channel, NotificationKind, Target
 from service.sealing import SealingError
 from service.store import incidents as store
+from service.store import outbox
 from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import cases, people
@@ -44,7 +45,7 @@ def connect(house: House, person_id: UUID, incident_id: UUID) -> None:
 def _enqueue(house: House, tx: Tx, patient_id: UUID, incident_id: UUID, person_id: UUID) -> None:
     patient = people_store.lock_patient(tx, patient_id)
     now, notification_id = house.clock(), new_id()
-    asked = [n for n in store.notifications_of(tx, [incident_id]) if n.step == CONNECT]
+    asked = [n for n in outbox.notifications_of(tx, [incident_id]) if n.step == CONNECT]
     if patient is None or (asked and now - asked[-1].created_at < AGAIN_AFTER):
         return
     message = cases.Message(params={"by": f"person:{person_id}"}, language=house.settings.desk_language.value)
@@ -57,14 +58,14 @@ def _enqueue(house: House, tx: Tx, patient_id: UUID, incident_id: UUID, person_i
         "target": Target.DESK.value,
         "target_id": DESK,
         "channel": Channel.VOICE.value,
-        "attempt": store.next_attempt(tx, incident_id, CONNECT, DESK, Channel.VOICE.value),
+        "attempt": outbox.next_attempt(tx, incident_id, CONNECT, DESK, Channel.VOICE.value),
         "kind": NotificationKind.DISPATCH.value,
         "message": CONNECT,
         "sealed": house.seal(patient_id, "notification", str(notification_id), message),
         "created_at": now,
         "due_at": now,
         "expires_at": now + VALID,
-        "status": store.PENDING,
+        "status": outbox.PENDING,
         "tries": 0,
     }
-    store.add_notifications(tx, [row])
+    outbox.add_notifications(tx, [row])

@@ -21,7 +21,8 @@ from dispatch.incident import Channel
 from dispatch.notifier import CarrierEvent, CarrierEventKind, Prompt
 from service.sealing import SealingError
 from service.store import drills as store
-from service.store import incidents as outbox
+from service.store import incidents as case_store
+from service.store import outbox
 from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import carriers, cases, channels, drill_book, numbers, people, policies, spending, virtual_bands
@@ -183,7 +184,7 @@ def _step(house: House, patient_id: UUID, drill_id: UUID) -> None:
 
 def _hold_until(tx: Tx, patient_id: UUID, now: datetime) -> datetime | None:
     """Until when a real incident of this person keeps a drill waiting."""
-    if outbox.open_incident_of(tx, patient_id) is not None:
+    if case_store.open_incident_of(tx, patient_id) is not None:
         return now + LOOK_AGAIN
     closed_at = store.last_closed(tx, patient_id)
     if closed_at is None or not now - AFTER_INCIDENT < closed_at <= now:
@@ -272,7 +273,7 @@ def rung_back(
 
 def _stopped(tx: Tx, held: drill_book.Held) -> bool:
     waiting = held.drill.state is DrillState.WAITING
-    return waiting or outbox.open_incident_of(tx, held.drill.patient_id) is not None
+    return waiting or case_store.open_incident_of(tx, held.drill.patient_id) is not None
 
 
 def _key(
@@ -280,7 +281,7 @@ def _key(
 ) -> Prompt:
     now, digit, purpose = house.clock(), event.digits[:1], held.drill.purpose
     log("drill_key", drill=held.drill.id, attempt=row.attempt, key=digit or "none")
-    if digit != WRONG and outbox.open_incident_of(tx, held.drill.patient_id) is not None:
+    if digit != WRONG and case_store.open_incident_of(tx, held.drill.patient_id) is not None:
         # Picked up before it opened: what is pressed now must not pass for an answer to what is real.
         return messages_drill.say(f"{purpose}_stopped", language)
     if digit in CONFIRMING:
@@ -328,7 +329,7 @@ def confirmed(house: House, tx: Tx, row: Row[Any], how: str) -> None:
     held = drill_book.load(house, tx, row.patient_id, row.incident_id)
     if held is None:
         return
-    if outbox.open_incident_of(tx, row.patient_id) is not None:
+    if case_store.open_incident_of(tx, row.patient_id) is not None:
         log("drill_not_confirmed", drill=held.drill.id, person=row.target_id, how=how)
         return  # something real is open: whoever answers now may well mean that
     now = house.clock()

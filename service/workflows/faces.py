@@ -19,6 +19,7 @@ from dispatch.incident import Channel, Incident, Target, allowed_actions
 from service.detection.limits import HEART_RATE_LOW_BPM, HEART_RATE_MEDIUM_BPM, SPO2_LOW_PCT
 from service.sealing import SealingError
 from service.store import incidents as store
+from service.store import outbox as outbox_store
 from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import carriers, cases, contact_standing, health, outages, people, records, signs
@@ -35,7 +36,7 @@ def board(house: House, organisation_id: UUID, viewer_id: UUID, language: str) -
     now = house.clock()
     with house.database.read() as tx:
         rows = store.open_incidents(tx, organisation_id)
-        outbox = store.notifications_of(tx, [row.id for row in rows])
+        outbox = outbox_store.notifications_of(tx, [row.id for row in rows])
         shown = [
             case_row(house, tx, row, [n for n in outbox if n.incident_id == row.id], viewer_id, language, now)
             for row in rows
@@ -187,7 +188,7 @@ def rung(
     """Every call that went out, with how it ended; ``discreet`` where whoever stands beside the person may read it."""
     found = []
     for n in outbox:
-        if n.channel != Channel.VOICE or n.status in {store.CANCELLED, store.PENDING}:
+        if n.channel != Channel.VOICE or n.status in {outbox_store.CANCELLED, outbox_store.PENDING}:
             continue
         who = (
             say("desk", language)
@@ -229,7 +230,7 @@ def incident(
         row = store.incident(tx, incident_id)
         if row is None:
             raise LookupError(f"no incident {incident_id}")
-        outbox = list(store.notifications_of(tx, [incident_id]))
+        outbox = list(outbox_store.notifications_of(tx, [incident_id]))
         face = case_row(house, tx, row, outbox, viewer_id, language, now)
         face |= {"now": now, "cost": _cost(house, outbox), "external_reference": None, "times": {}}
         face |= {"actions": [], "progress_states": [], "close_reasons": [], "call_list": []}
@@ -298,7 +299,7 @@ def _contacts(
             if n.target_id == contact.person_id
             and n.channel == Channel.VOICE
             and n.target == Target.CONTACT
-            and n.status not in {store.CANCELLED, store.PENDING}
+            and n.status not in {outbox_store.CANCELLED, outbox_store.PENDING}
         ]
         member, profile = members.get(contact.person_id), profiles.get(contact.person_id)
         last = calls[-1] if calls else None

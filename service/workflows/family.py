@@ -16,6 +16,7 @@ from service.detection.budget import GivenUp
 from service.sealing import SealingError
 from service.store import audit
 from service.store import incidents as store
+from service.store import outbox as outbox_store
 from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import (
@@ -112,7 +113,7 @@ def _incident_strip(
     """For the family: what is happening, who was rung, who is going."""
     if row is None:
         return None
-    outbox = list(store.notifications_of(tx, [row.id]))
+    outbox = list(outbox_store.notifications_of(tx, [row.id]))
     face = faces.case_row(house, tx, row, outbox, DESK, language, now)
     names = records.names_of(house, tx, {n.target_id for n in outbox}, language)
     going, standing, there, fine = None, "", False, None

@@ -16,7 +16,7 @@ from dispatch.codes import Message
 from dispatch.coverage import Gap
 from dispatch.incident import Channel, Contact, NotificationKind, Target
 from dispatch.notifier import CarrierEvent, Prompt
-from service.store import incidents as case_store
+from service.store import outbox
 from service.store import people as people_store
 from service.store import reachability as store
 from service.store.database import Tx
@@ -148,7 +148,7 @@ def _warn_family(
             continue
         row = _row(house, patient, contact, channel, told_as, gap, now)
         rows.append(row | {"attempt": attempt + 1})
-    case_store.add_notifications(tx, rows)
+    outbox.add_notifications(tx, rows)
     if rows:
         log("gap_told", patient=patient.patient_id, to=len(rows))
 
@@ -178,7 +178,7 @@ def _row(
         "created_at": now,
         "due_at": now,
         "expires_at": now + SAID_FOR,
-        "status": case_store.PENDING,
+        "status": outbox.PENDING,
         "tries": 0,
     }
 

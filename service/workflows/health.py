@@ -10,8 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.sealing import SealingError
 from service.store import incidents as store
+from service.store import outbox, reachability
 from service.store import people as people_store
-from service.store import reachability
 from service.store.database import Tx
 from service.workflows import auditing, desk_test, watching
 from service.workflows.house import House
@@ -75,16 +75,16 @@ def desk_unproven(house: House) -> bool:
 
 def _late_s(tx: Tx, now: datetime) -> float:
     """How late the most overdue step or unsent message is."""
-    waiting = (store.oldest_due_step(tx), store.oldest_unsent(tx))
+    waiting = (store.oldest_due_step(tx), outbox.oldest_unsent(tx))
     return max((max(0.0, (now - at).total_seconds()) for at in waiting if at is not None), default=0.0)
 
 
 def measures(house: House) -> dict[str, tuple[str, float]]:
     now = house.clock()
     with house.database.read() as tx:
-        late_s, unsent = _late_s(tx, now), store.oldest_unsent(tx)
+        late_s, unsent = _late_s(tx, now), outbox.oldest_unsent(tx)
         open_count = store.count_open(tx)
-        outbox = store.count_outbox(tx)
+        waiting = outbox.count_outbox(tx)
         cursor = store.last_cursor(tx)
         audit = auditing.standing_now(tx, now)
         mended = auditing.mended_so_far(tx)
@@ -101,7 +101,7 @@ def measures(house: House) -> dict[str, tuple[str, float]]:
             "How long the oldest message has waited to be sent",
             max(0.0, (now - unsent).total_seconds()) if unsent else 0.0,
         ),
-        "ansim_outbox_waiting": ("Messages waiting or being sent", outbox),
+        "ansim_outbox_waiting": ("Messages waiting or being sent", waiting),
         "ansim_steps_overdue": ("Open cases whose next step is over 10 s late", audit.steps_overdue),
         "ansim_pages_after_ack": ("Pages that could be sent although somebody has the case", audit.pages_after_ack),
         "ansim_leases_dead": ("Messages whose worker is gone for over 10 s", audit.leases_dead),

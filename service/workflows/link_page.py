@@ -12,6 +12,7 @@ from dispatch import messages
 from dispatch.incident import SETTLING, Channel, NotificationKind, State
 from service.sealing import SealingError
 from service.store import incidents as store
+from service.store import outbox
 from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import caregiving, cases, channels, coming, links, people
@@ -61,7 +62,7 @@ def _of_a_drill(house: House, tx: Tx, row: Row[Any], language: str) -> Link:
     if incident is None or patient is None:
         return Link(row, None, language, of=_kind(row))
     known = row.target_id in {member.person_id for member in people_store.caregivers(tx, row.patient_id)}
-    rung = [one for one in store.notifications_of(tx, [incident.id]) if _rings(one, row)]
+    rung = [one for one in outbox.notifications_of(tx, [incident.id]) if _rings(one, row)]
     try:
         case = cases.Case(patient, cases.open_case(house, incident), incident.version)
     except SealingError as error:
@@ -78,7 +79,7 @@ def _of_a_drill(house: House, tx: Tx, row: Row[Any], language: str) -> Link:
 def _rings(one: Row[Any], drilled: Row[Any]) -> bool:
     """Whether a message of a real case is a ring of whoever the drill's message went to."""
     theirs = one.target_id == drilled.target_id and one.kind == NotificationKind.PAGE.value
-    return bool(theirs and one.status != store.CANCELLED)
+    return bool(theirs and one.status != outbox.CANCELLED)
 
 
 def face(house: House, given: str) -> dict[str, Any]:
@@ -148,7 +149,7 @@ def _drilled(house: House, given: str, link: Link, *, meant_real: bool) -> dict[
 def _confirm(house: House, row: Row[Any]) -> None:
     def work(tx: Tx) -> None:
         people_store.lock_patient(tx, row.patient_id)
-        other, current = channels.other_kind(row), store.notification(tx, row.id)
+        other, current = channels.other_kind(row), outbox.notification(tx, row.id)
         if other is not None and current is not None:
             other.confirmed(house, tx, current, "link")
 
@@ -161,7 +162,7 @@ def _note(house: House, row: Row[Any], action: str) -> None:
         return  # a call's own row tells how the call ended
 
     def work(tx: Tx) -> None:
-        store.update_notification(tx, row.id, outcome=HOW[action], answered_at=row.answered_at or house.clock())
+        outbox.update_notification(tx, row.id, outcome=HOW[action], answered_at=row.answered_at or house.clock())
 
     house.committer.run(work, key=row.patient_id)
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from dispatch.incident import Target
-from service.store import incidents as store
+from service.store import outbox
 from service.store.database import Tx
 from service.workflows.house import House
 
@@ -44,7 +44,7 @@ def read(house: House, tx: Tx, given: str) -> Row[Any] | None:
     if found is None:
         return None
     notification_id, mac = found
-    row = store.notification(tx, notification_id)
+    row = outbox.notification(tx, notification_id)
     if row is None or row.target != Target.CONTACT:
         return None
     if not hmac.compare_digest(mac, _mac(house, notification_id, row.target_id)):

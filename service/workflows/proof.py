@@ -19,6 +19,7 @@ from sqlalchemy import Row
 from dispatch.incident import Incident
 from service.sealing import KeyErased, SealingError
 from service.store import incidents as incident_store
+from service.store import outbox
 from service.store import people as people_store
 from service.store import proof as store
 from service.store.database import UNAVAILABLE, Tx
@@ -166,7 +167,7 @@ def leaves_of(tx: Tx, row: Row[Any]) -> list[Leaf]:
         ("upload", store.uploads(tx, row.patient_id, *span) if span else ()),
         ("alarm_condition", conditions),
         ("incident_log", incident_store.log(tx, row.patient_id, row.id)),
-        ("notification", incident_store.notifications_of(tx, [row.id])),
+        ("notification", outbox.notifications_of(tx, [row.id])),
         ("incident", [row]),
     ]
     return [

@@ -16,6 +16,7 @@ from dispatch.incident import Decision, LogEntry
 from dispatch.notifier import CarrierEvent
 from service.sealing import SealingError
 from service.store import incidents as store
+from service.store import outbox
 from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import cases, channels, links
@@ -47,7 +48,7 @@ def _pages(house: House, tx: Tx, writers: list[UUID]) -> list[Row[Any]]:
     found: list[Row[Any]] = []
     for person_id in writers:
         for patient_id in people_store.linked_patients(tx, person_id):
-            found += [row for row in store.texts_to(tx, patient_id, person_id, since) if _stands(tx, row)]
+            found += [row for row in outbox.texts_to(tx, patient_id, person_id, since) if _stands(tx, row)]
     return sorted(found, key=lambda row: row.created_at, reverse=True)
 
 
@@ -79,11 +80,11 @@ def _took(house: House, tx: Tx, row: Row[Any]) -> None:
         other.confirmed(house, tx, row, "reply")
         return
     case = cases.load(house, tx, row.patient_id, row.incident_id)
-    current = store.notification(tx, row.id)
+    current = outbox.notification(tx, row.id)
     if case is None or current is None or current.outcome == "reply_3":
         return  # the carrier told us twice: a case that was given back since is not taken again by that
     now = house.clock()
-    store.update_notification(tx, row.id, outcome="reply_3", answered_at=row.answered_at or now)
+    outbox.update_notification(tx, row.id, outcome="reply_3", answered_at=row.answered_at or now)
     cases.settle(house, tx, case, escalation.contact_answered(case.incident, row.target_id, TAKE_DIGIT, now), now)
     log("code_replied", incident=row.incident_id, person=row.target_id)
 

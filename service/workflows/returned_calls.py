@@ -14,6 +14,7 @@ from dispatch.notifier import CallStatus, CarrierEvent, CarrierEventKind, Prompt
 from service.sealing import SealingError
 from service.store import drills as drill_store
 from service.store import incidents as store
+from service.store import outbox
 from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import cases, drills, people, telephone_menus
@@ -136,7 +137,7 @@ def _returned(
         return messages.nothing_open("ko")
     now = house.clock()
     is_patient = person_id == incident_row.patient_id
-    row = store.of_call(tx, incident_row.id, person_id, event.provider_id) if how is Log.OFFERED else None
+    row = outbox.of_call(tx, incident_row.id, person_id, event.provider_id) if how is Log.OFFERED else None
     if row is None:  # a callback that comes twice offers nothing new
         ids = (incident_row, incident_row.id, person_id)
         row = _note_call(house, tx, *ids, event, "returned", NotificationKind.INFORM, "returned")
@@ -160,9 +161,9 @@ def _note_call(
     """The call gets a row of its own, so that its keys find their case (or drill); ``of`` is the patient's."""
     now, notification_id = house.clock(), new_id()
     is_patient = person_id == of.patient_id
-    attempt = store.next_attempt(tx, incident_id, step, person_id, Channel.VOICE.value)
+    attempt = outbox.next_attempt(tx, incident_id, step, person_id, Channel.VOICE.value)
     sealed = house.seal(of.patient_id, "notification", str(notification_id), cases.Message())
-    store.add_notifications(
+    outbox.add_notifications(
         tx,
         [
             {
@@ -181,7 +182,7 @@ def _note_call(
                 "created_at": now,
                 "due_at": now,
                 "expires_at": now,
-                "status": store.SENT,
+                "status": outbox.SENT,
                 "tries": 0,
                 "provider": event.provider or house.notifier.name,
                 "provider_id": event.provider_id,
@@ -191,6 +192,6 @@ def _note_call(
             }
         ],
     )
-    row = store.notification(tx, notification_id)
+    row = outbox.notification(tx, notification_id)
     assert row is not None  # noqa: S101 - inserted above, in this transaction
     return row

@@ -18,8 +18,7 @@ from dispatch import escalation
 from dispatch.incident import Channel, Decision, Incident, Target
 from dispatch.notifier import Fault, NotificationError, Receipt
 from service.sealing import SealingError
-from service.store import calling_off
-from service.store import incidents as store
+from service.store import calling_off, outbox
 from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import carriers, cases, channels, spending
@@ -59,7 +58,7 @@ def send_pending(house: House, worker: str, pool: Executor) -> list[Future[None]
     now = house.clock()
     _expire(house, now)
     with house.database.read() as tx:
-        if not store.any_pending(tx, now):
+        if not outbox.any_pending(tx, now):
             return []
     lease = timedelta(seconds=house.settings.send_lease_s)
     hands: Hands = house.extras.setdefault("hands", Hands())
@@ -70,7 +69,7 @@ def send_pending(house: House, worker: str, pool: Executor) -> list[Future[None]
     with house.database.write() as tx:
         claimed = [
             row
-            for row in store.claim_notifications(tx, worker, now, now + lease, free, busy)
+            for row in outbox.claim_notifications(tx, worker, now, now + lease, free, busy)
             if (row.tries == 1 or _still_wanted(tx, row, now)) and not _waits(house, tx, row, worker, now)
         ]
         hands.take([row.id for row in claimed])
@@ -106,9 +105,9 @@ class Hands:
 
 def _still_wanted(tx: Tx, row: Row[Any], now: datetime) -> bool:
     """A message that was held already is not tried again once somebody has acknowledged."""
-    if store.still_wanted(tx, row):
+    if outbox.still_wanted(tx, row):
         return True
-    store.update_notification(tx, row.id, status=store.CANCELLED, ended_at=now)
+    outbox.update_notification(tx, row.id, status=outbox.CANCELLED, ended_at=now)
     return False
 
 
@@ -118,17 +117,17 @@ def _waits(house: House, tx: Tx, row: Row[Any], worker: str, now: datetime) -> b
         return False
     spending.note_reached(house, tx, row.organisation_id, now)
     sure = row.unsure_since == now
-    store.release_notification(tx, row.id, worker, now + spending.LOOK_AGAIN, unsure=not sure, uncounted=True)
+    outbox.release_notification(tx, row.id, worker, now + spending.LOOK_AGAIN, unsure=not sure, uncounted=True)
     return True
 
 
 def _expire(house: House, now: datetime) -> None:
     with house.database.read() as tx:
-        if not store.any_expired(tx, now):
+        if not outbox.any_expired(tx, now):
             return
     with house.database.write() as tx:
-        store.revive_pages(tx, now, now + ONE_TRY, LONGEST_LIFE)
-        expired = store.expire_notifications(tx, now)
+        outbox.revive_pages(tx, now, now + ONE_TRY, LONGEST_LIFE)
+        expired = outbox.expire_notifications(tx, now)
     for row in expired:
         log("notification_expired", incident=row.incident_id, notification=row.id, step=row.step)
         _not_reached(house, row, "failed")
@@ -174,7 +173,7 @@ def _still_ours(house: House, worker: str, row: Row[Any]) -> bool:
     """Hold it anew, for as long as sending may take; False when another worker has it by now."""
     lease = timedelta(seconds=house.settings.send_lease_s)
     with house.database.write() as tx:
-        return store.renew_lease(tx, row.id, worker, house.clock() + lease)
+        return outbox.renew_lease(tx, row.id, worker, house.clock() + lease)
 
 
 def _sent(house: House, row: Row[Any], receipt: Receipt, doubted: bool) -> None:
@@ -182,7 +181,7 @@ def _sent(house: House, row: Row[Any], receipt: Receipt, doubted: bool) -> None:
         now = house.clock()
         # Callbacks take the same lock: none of them comes between this look and this word.
         people_store.lock_patient(tx, row.patient_id)
-        current = store.notification(tx, row.id)
+        current = outbox.notification(tx, row.id)
         if current is None:
             return
         values: dict[str, Any] = {"provider": receipt.provider, "provider_id": receipt.id}
@@ -191,9 +190,9 @@ def _sent(house: House, row: Row[Any], receipt: Receipt, doubted: bool) -> None:
         if current.sent_at is None:
             values["sent_at"] = now
         # A callback may have been faster than this answer; its word about the call stands.
-        if current.status == store.CLAIMED:
-            values["status"] = store.SENT
-        store.update_notification(tx, row.id, **values)
+        if current.status == outbox.CLAIMED:
+            values["status"] = outbox.SENT
+        outbox.update_notification(tx, row.id, **values)
         if row.channel == Channel.VOICE:
             # Taken while it was on its way to the carrier.
             calling_off.call_off(tx, now, notification_id=row.id)
@@ -267,15 +266,15 @@ def _give_up(house: House, tx: Tx, row: Row[Any], worker: str, again: _Again | N
     """Whether this message is lost for good; one to be tried again is given back, an outlived one dropped."""
     now = house.clock()
     people_store.lock_patient(tx, row.patient_id)
-    current = store.notification(tx, row.id)
-    if current is None or (current.status, current.claimed_by) != (store.CLAIMED, worker):
+    current = outbox.notification(tx, row.id)
+    if current is None or (current.status, current.claimed_by) != (outbox.CLAIMED, worker):
         return False  # the carrier took it after all and has called back, or another worker has it
     if not _still_wanted(tx, current, now):
         return False
     if again is not None:
-        store.release_notification(tx, row.id, worker, again.at, unsure=again.unsure, uncounted=again.uncounted)
+        outbox.release_notification(tx, row.id, worker, again.at, unsure=again.unsure, uncounted=again.uncounted)
         return False
-    store.update_notification(tx, row.id, status=store.FAILED, outcome=outcome, ended_at=now)
+    outbox.update_notification(tx, row.id, status=outbox.FAILED, outcome=outcome, ended_at=now)
     if outcome == "bad_number" and row.channel == Channel.VOICE and row.target != Target.DESK:
         carriers.number_broken(house, tx, row, now)
     return True

@@ -13,8 +13,7 @@ from dispatch.codes import Log, Outcome
 from dispatch.incident import SETTLING, Channel, LogEntry, State, Target
 from dispatch.notifier import CallStatus, CarrierEvent, CarrierEventKind, Prompt
 from service.sealing import SealingError
-from service.store import calling_off
-from service.store import incidents as store
+from service.store import calling_off, outbox
 from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import (
@@ -84,7 +83,7 @@ def _row_of(house: House, event: CarrierEvent) -> Row[Any] | None:
     except ValueError:
         return None
     with house.database.read() as tx:
-        return store.notification(tx, notification_id)
+        return outbox.notification(tx, notification_id)
 
 
 def _handle(house: House, tx: Tx, before: Row[Any], event: CarrierEvent) -> Prompt | None:
@@ -92,7 +91,7 @@ def _handle(house: House, tx: Tx, before: Row[Any], event: CarrierEvent) -> Prom
     if other is not None:
         return _of_other_kind(house, tx, before, event)
     case = cases.load(house, tx, before.patient_id, before.incident_id)
-    row = store.notification(tx, before.id)
+    row = outbox.notification(tx, before.id)
     if case is None or row is None:
         return messages.nothing_open("ko")
     now = house.clock()
@@ -108,7 +107,7 @@ def _handle(house: House, tx: Tx, before: Row[Any], event: CarrierEvent) -> Prom
 def _of_other_kind(house: House, tx: Tx, before: Row[Any], event: CarrierEvent) -> Prompt | None:
     """A drill's or a verification's call: its state is kept here, what it means is told there."""
     people_store.lock_patient(tx, before.patient_id)
-    row, other = store.notification(tx, before.id), channels.other_kind(before)
+    row, other = outbox.notification(tx, before.id), channels.other_kind(before)
     if row is None or other is None:
         return messages.nothing_open("ko")
     now = house.clock()
@@ -123,8 +122,8 @@ def _of_other_kind(house: House, tx: Tx, before: Row[Any], event: CarrierEvent) 
             _proves_number(house, tx, row, event, digit, now)
         elif event.voicemail:
             changes["outcome"] = "voicemail"
-        store.update_notification(tx, row.id, **changes)
-    current = store.notification(tx, row.id)
+        outbox.update_notification(tx, row.id, **changes)
+    current = outbox.notification(tx, row.id)
     return other.carrier_said(house, tx, current or row, event)
 
 
@@ -198,13 +197,13 @@ def _note_status(house: House, tx: Tx, row: Row[Any], event: CarrierEvent, now: 
     if event.voicemail:
         values["outcome"] = "voicemail"
     if not status.ended:
-        if row.status == store.CLAIMED:
-            values["status"] = store.SENT
-        store.update_notification(tx, row.id, **values)
+        if row.status == outbox.CLAIMED:
+            values["status"] = outbox.SENT
+        outbox.update_notification(tx, row.id, **values)
         return ""
     outcome = row.outcome or ("voicemail" if event.voicemail else _outcome(status))
-    values |= {"status": store.ENDED, "outcome": outcome, "ended_at": now, "duration_s": event.duration_s}
-    store.update_notification(tx, row.id, **values)
+    values |= {"status": outbox.ENDED, "outcome": outcome, "ended_at": now, "duration_s": event.duration_s}
+    outbox.update_notification(tx, row.id, **values)
     spending.ended(house, tx, row, event.duration_s)
     return str(outcome)
 
@@ -222,11 +221,11 @@ def _outcome(status: CallStatus) -> str:
 
 def _answered(house: House, tx: Tx, call: Call, event: CarrierEvent, now: datetime) -> Prompt:
     row, incident = call.row, call.case.incident
-    store.update_notification(
+    outbox.update_notification(
         tx, row.id, answered_at=row.answered_at or now, provider_id=event.provider_id
     )
     if event.voicemail:
-        store.update_notification(tx, row.id, outcome="voicemail")
+        outbox.update_notification(tx, row.id, outcome="voicemail")
         cases.settle(house, tx, call.case, call_ended(incident, row, "voicemail", now), now)
         return messages.voicemail_neutral(call.language)
     person_id = None if row.target == Target.DESK else row.target_id
@@ -256,7 +255,7 @@ def _digits(house: House, tx: Tx, call: Call, event: CarrierEvent, now: datetime
     if row.outcome == pressed or (digit == "3" and (row.outcome or "").startswith("going")):
         # Told twice, perhaps much later: what came of it meanwhile must not be undone.
         return _said_before(house, tx, call, digit, now)
-    store.update_notification(
+    outbox.update_notification(
         tx, row.id, outcome=pressed, answered_at=row.answered_at or now, provider_id=event.provider_id
     )
     if row.target == Target.PATIENT:

@@ -13,7 +13,7 @@ from dispatch.alarm import AlarmCondition, AlarmKind, Priority
 from dispatch.codes import Message, Role
 from dispatch.incident import SETTLING, Incident, State, Target
 from dispatch.notifier import Prompt
-from service.store import incidents as store
+from service.store import outbox
 from service.store.database import Tx
 from service.workflows import cases, coming, people, readings
 from service.workflows.house import House, log
@@ -115,7 +115,7 @@ def said_again(house: House, tx: Tx, call: Call, wrong: str, turn: int, now: dat
     row = call.row
     # Told twice, or late: what came of the call meanwhile is not undone.
     if row.outcome is None or (wrong_before(row) and wrong_before(row) != wrong):
-        store.update_notification(tx, row.id, outcome=f"wrong_{wrong}")
+        outbox.update_notification(tx, row.id, outcome=f"wrong_{wrong}")
         _write_wrong(house, tx, call, wrong, now)
     return _after_wrong(call, menu(house, tx, call, turn=turn))
 
@@ -178,7 +178,7 @@ def _eta(house: House, tx: Tx, call: Call, digit: str, now: datetime) -> Prompt:
         return messages_doors.say(call.language, "eta_none")
     minutes = int(digit) * 10
     if row.outcome != f"going_{minutes}":  # a callback that comes twice says nothing new
-        store.update_notification(tx, row.id, outcome=f"going_{minutes}")
+        outbox.update_notification(tx, row.id, outcome=f"going_{minutes}")
         cases.settle(house, tx, call.case, escalation.eta_pressed(call.case.incident, row.target_id, digit, now), now)
         log("going", incident=row.incident_id, person=row.target_id, minutes=minutes)
     if not minutes:
@@ -192,7 +192,7 @@ def _owner_said(house: House, tx: Tx, call: Call, digit: str, now: datetime) -> 
         return taken(house, tx, call, now)
     if not digit:
         return messages_doors.say(call.language, "eta_none")
-    store.update_notification(tx, row.id, outcome=f"pressed_{digit}")
+    outbox.update_notification(tx, row.id, outcome=f"pressed_{digit}")
     if row.outcome != f"pressed_{digit}":
         after = cases.settle(house, tx, call.case, escalation.contact_answered(before, row.target_id, digit, now), now)
     else:
@@ -253,7 +253,7 @@ def _to_the_person(house: House, tx: Tx, call: Call, digit: str, now: datetime) 
 def _bridged(house: House, tx: Tx, call: Call, by: str, now: datetime) -> None:
     if call.row.outcome == "bridged":
         return
-    store.update_notification(tx, call.row.id, outcome="bridged")
+    outbox.update_notification(tx, call.row.id, outcome="bridged")
     cases.settle(house, tx, call.case, escalation.bridged(call.case.incident, by, now), now)
     log("bridged", incident=call.row.incident_id, step=call.row.step)
 
@@ -335,7 +335,7 @@ def _patient_listens(house: House, tx: Tx, call: Call, stage: Stage, digit: str,
 def _who_comes(house: House, tx: Tx, call: Call, now: datetime) -> Prompt:
     incident = call.case.incident
     if call.row.outcome is None or call.row.outcome == "no_key":
-        store.update_notification(tx, call.row.id, outcome="heard")
+        outbox.update_notification(tx, call.row.id, outcome="heard")
     told = coming.said_to_the_person(house, tx, incident, call.language, now)
     cases.settle(house, tx, call.case, escalation.coming_heard(incident, now), now)
     if not incident.open or incident.ask.duress:

@@ -13,7 +13,7 @@ from journey_people import Home
 from journey_stage import Stage
 
 from dispatch.notifier import CallRequest, NotificationError
-from service.store import incidents as incident_store
+from service.store import outbox
 from service.workflows import ticking
 
 
@@ -64,7 +64,7 @@ def test_page_that_a_dead_worker_held_is_not_sent_after_the_acknowledgement(stag
     assert response.status_code == 200
     with stage.database.write() as tx:
         now = stage.clock()
-        claimed = incident_store.claim_notifications(tx, "dead", now, now + timedelta(seconds=5))
+        claimed = outbox.claim_notifications(tx, "dead", now, now + timedelta(seconds=5))
         assert [row.kind for row in claimed] == ["page", "page", "ask"]
     assert dispatcher.act(stage.incidents(home)[0].id, "acknowledge").status_code == 200
     stage.advance(60)
@@ -79,7 +79,7 @@ def test_page_that_a_dead_worker_held_is_sent_when_its_lease_ends(stage: Stage) 
     with stage.database.write() as tx:
         now = stage.clock()
         lease = timedelta(seconds=stage.house.settings.send_lease_s)
-        incident_store.claim_notifications(tx, "dead", now, now + lease)
+        outbox.claim_notifications(tx, "dead", now, now + lease)
     stage.advance(stage.house.settings.send_lease_s - 1)
     assert daughter.phone.rang == 0
     stage.advance(2)
@@ -115,7 +115,7 @@ def test_acknowledgement_and_tick_race_and_no_page_is_claimed_afterwards(stage: 
                 bad.append(answer.text)
             # Committed: from here on nothing of this case may be claimed.
             with stage.database.read() as tx:
-                rows = incident_store.notifications_of(tx, [stage.incidents(home)[0].id])
+                rows = outbox.notifications_of(tx, [stage.incidents(home)[0].id])
             bad.extend(f"{m.kind} {m.status}" for m in rows if m.kind == "page" and m.status == "pending")
 
     threads = [threading.Thread(target=work) for work in (tick, tick, acknowledge)]
@@ -134,7 +134,7 @@ def claim_pages(stage: Stage) -> list[object]:
     now = stage.clock()
     with stage.database.write() as tx:
         lease = now + timedelta(seconds=5)
-        return list(incident_store.claim_notifications(tx, "racer", now, lease))
+        return list(outbox.claim_notifications(tx, "racer", now, lease))
 
 
 @both_engines

@@ -10,7 +10,7 @@ from journey_stage import Stage
 
 from dispatch import messages
 from dispatch.codes import Message
-from service.store import incidents as store
+from service.store import outbox
 
 FINE = "본인은 괜찮다고 답했습니다. 그래도 확인해 주세요."
 KEYS = {"behaviour": "answer", "delay_s": 3.0}
@@ -63,7 +63,7 @@ def test_of_what_an_sos_sends_the_question_is_claimed_last(stage: Stage) -> None
 
     def claimed(most: int) -> list[str]:
         with stage.database.write() as tx:
-            rows = store.claim_notifications(tx, "test", now, now + timedelta(seconds=5), most)
+            rows = outbox.claim_notifications(tx, "test", now, now + timedelta(seconds=5), most)
         return [row.kind for row in rows]
 
     assert claimed(1) == ["page"]

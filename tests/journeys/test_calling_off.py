@@ -14,7 +14,7 @@ from sqlalchemy import Row
 from dispatch import messages
 from dispatch.notifier import NotificationError, Receipt
 from service.loopback.calls import Call
-from service.store import incidents as store
+from service.store import outbox
 from service.workflows import calling_off, faces, records
 
 
@@ -153,7 +153,7 @@ def test_what_is_wanted_again_is_not_hung_up(stage: Stage, monkeypatch: pytest.M
     home, _ = sos(stage, daughter)
     stage.advance(3)
     with stage.database.write() as tx:
-        store.update_notification(tx, page(stage, home, daughter).id, status="calling_off", due_at=stage.clock())
+        outbox.update_notification(tx, page(stage, home, daughter).id, status="calling_off", due_at=stage.clock())
     stage.advance(3)
     assert statuses(daughter.phone.calls) == ["ringing"]
     assert page(stage, home, daughter).status == "sent"

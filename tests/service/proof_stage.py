@@ -15,6 +15,7 @@ from doors_stage import Band, Stage
 from doors_stage import make_stage as make_doors
 
 from service.store import incidents as incident_store
+from service.store import outbox
 from service.store.proof_copy import open_copy
 from service.workflows import cases, incidents, looks, proof, sending
 from service.workflows.proof_chains import Report
@@ -93,7 +94,7 @@ def play(folder: Path, *, close: bool = True, called: bool = True, stage: Stage 
 def _takes(played: Played) -> None:
     """The contact's telephone is answered, key 3 is pressed, and the call ends."""
     with played.stage.house.database.read() as tx:
-        rows = incident_store.notifications_of(tx, [played.incident_id])
+        rows = outbox.notifications_of(tx, [played.incident_id])
     [call] = [r for r in rows if r.step == "contact" and r.channel == "voice"]
     form = {"CallSid": str(call.provider_id), "CallStatus": "in-progress", "To": "+821055550001"}
     for kind, more in (

@@ -12,6 +12,7 @@ from doors_stage import Stage, make_stage
 from sqlalchemy import select, update
 
 from service.store import incidents as store
+from service.store import outbox
 from service.store.tables import AlarmConditionRow, IncidentRow, Notification, Snooze, table
 from service.workflows import auditing, cases, health, ticking
 
@@ -72,7 +73,7 @@ def test_a_case_without_a_next_step_is_mended_and_the_desk_hears_of_it_once_an_h
     assert len(technical) == 1
     assert [r.condition.code for r in cases.open_case(stage.house, technical[0]).reasons] == [auditing.CODE]
     with stage.house.database.read() as tx:
-        targets = {row.target for row in store.notifications_of(tx, [technical[0].id])}
+        targets = {row.target for row in outbox.notifications_of(tx, [technical[0].id])}
     assert targets == {"desk"}, "our own fault rings no family"
     change(stage, update(_INCIDENT).where(_INCIDENT.c.id != technical[0].id).values(next_step_at=None))
     assert auditing.look(stage.house).mended == 1
@@ -106,15 +107,15 @@ def test_a_page_that_could_go_out_after_somebody_took_the_case_is_taken_back(sta
     assert found.pages_after_ack >= 1
     assert found.mended >= found.pages_after_ack
     with stage.house.database.read() as tx:
-        kinds = {r.kind for r in tx.conn.execute(select(_OUTBOX).where(_OUTBOX.c.status == store.PENDING)).all()}
-    assert not kinds & set(store.PAGING) or kinds <= {"technical", "page"}
+        kinds = {r.kind for r in tx.conn.execute(select(_OUTBOX).where(_OUTBOX.c.status == outbox.PENDING)).all()}
+    assert not kinds & set(outbox.PAGING) or kinds <= {"technical", "page"}
     assert auditing.standing(stage.house).pages_after_ack == 0
 
 
 def test_a_message_whose_worker_died_long_ago_is_counted(stage: Stage) -> None:
     sos(stage)
     long_ago = stage.clock() - timedelta(seconds=30)
-    change(stage, update(_OUTBOX).values(status=store.CLAIMED, claimed_by="dead", lease_until=long_ago))
+    change(stage, update(_OUTBOX).values(status=outbox.CLAIMED, claimed_by="dead", lease_until=long_ago))
     assert auditing.look(stage.house).leases_dead >= 1
     assert "leases_dead" in health.details(stage.house)["audit"]
 

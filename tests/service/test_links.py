@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatch.alarm import AlarmCondition, AlarmKind, Priority
-from service.store import audit
+from service.store import audit, outbox
 from service.store import incidents as store
 from service.workflows import cases, links, sending
 from service.workflows.people import Care, open_care
@@ -222,7 +222,7 @@ def rows_of(stage: Stage, patient_id: UUID) -> list[Any]:
     with stage.house.database.read() as tx:
         open_one = store.open_incident_of(tx, patient_id)
         assert open_one is not None
-        return list(store.notifications_of(tx, [open_one.id]))
+        return list(outbox.notifications_of(tx, [open_one.id]))
 
 
 def test_no_altered_link_works(stage: Stage) -> None:

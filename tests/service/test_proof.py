@@ -15,6 +15,7 @@ from sqlalchemy import select, text
 from dispatch.incident import LogEntry
 from service import cli
 from service.store import incidents as incident_store
+from service.store import outbox
 from service.store import proof as store
 from service.workflows import cases, proof, proof_page
 from service.workflows.proof_document import Document, opened
@@ -52,8 +53,8 @@ def owed(played: Played) -> bool:
 def a_message(played: Played, **values: Any) -> None:
     """Something about one message changes, as a late callback changes it."""
     with played.stage.house.database.write() as tx:
-        rows = incident_store.notifications_of(tx, [played.incident_id])
-        incident_store.update_notification(tx, rows[0].id, **values)
+        rows = outbox.notifications_of(tx, [played.incident_id])
+        outbox.update_notification(tx, rows[0].id, **values)
 
 
 def test_a_closed_case_is_signed_row_by_row(played: Played) -> None:
@@ -116,8 +117,8 @@ def test_the_proof_waits_for_messages_that_are_still_going_out(stage: Stage, tmp
     played = play(tmp_path, stage=stage, close=False)
     played.act("close", reason="needed_help")
     with stage.house.database.write() as tx:
-        row = incident_store.notifications_of(tx, [played.incident_id])[0]
-        incident_store.update_notification(tx, row.id, status="pending")
+        row = outbox.notifications_of(tx, [played.incident_id])[0]
+        outbox.update_notification(tx, row.id, status="pending")
     assert played.sign() == 0
     stage.clock.advance(16 * 60)
     assert played.sign() == 1, "but not for ever"
@@ -140,7 +141,7 @@ def test_what_comes_after_closing_makes_a_version_of_its_own(played: Played) -> 
 
 def test_a_repeated_callback_that_changes_nothing_makes_no_version(played: Played) -> None:
     with played.stage.house.database.read() as tx:
-        row = incident_store.notifications_of(tx, [played.incident_id])[0]
+        row = outbox.notifications_of(tx, [played.incident_id])[0]
     a_message(played, outcome=row.outcome)
     assert owed(played)
     played.sign()

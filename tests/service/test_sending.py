@@ -18,6 +18,7 @@ from test_links import case, cry, home, rows_of
 from dispatch import escalation
 from dispatch.notifier import CallRequest, Found, NotificationError, Receipt
 from service.store import incidents as store
+from service.store import outbox
 from service.store.tables import Notification, table
 from service.workflows import cases, sending
 from service.workflows.people import Care
@@ -63,7 +64,7 @@ def test_a_step_is_in_the_outbox_once(stage: Stage) -> None:
     [row] = [r for r in rows_of(stage, patient_id) if r.channel == "voice"]
     again = dict(row._mapping) | {"id": uuid4(), "status": "pending"}
     with pytest.raises(IntegrityError), stage.house.database.write() as tx:
-        store.add_notifications(tx, [again])
+        outbox.add_notifications(tx, [again])
 
 
 def pending_page(stage: Stage) -> Any:
@@ -72,7 +73,7 @@ def pending_page(stage: Stage) -> Any:
     incident_id = cry(stage, patient_id)
     [row] = [r for r in rows_of(stage, patient_id) if r.channel == "voice"]
     with stage.house.database.write() as tx:
-        store.update_notification(
+        outbox.update_notification(
             tx, row.id, status="pending", tries=0, due_at=now, sent_at=None, provider_id=None, unsure_since=None,
             claimed_by=None, lease_until=None,
         )  # fmt: skip
@@ -83,7 +84,7 @@ def pending_page(stage: Stage) -> Any:
 
 def claim(stage: Stage, worker: str, now: datetime) -> list[Any]:
     with stage.house.database.write() as tx:
-        return list(store.claim_notifications(tx, worker, now, now + timedelta(seconds=5)))
+        return list(outbox.claim_notifications(tx, worker, now, now + timedelta(seconds=5)))
 
 
 def test_no_two_live_workers_hold_one_message_and_a_dead_ones_lease_ends(stage: Stage) -> None:
@@ -140,7 +141,7 @@ def desk_calls_of_a_dead_worker(stage: Stage, homes: int) -> list[Any]:
         rows = tx.conn.execute(select(_OUTBOX).where(_OUTBOX.c.channel == "voice").order_by(_OUTBOX.c.created_at)).all()
         for number, row in enumerate(rows):
             at = stage.clock() + timedelta(seconds=number)
-            store.update_notification(
+            outbox.update_notification(
                 tx, row.id, status="claimed", sent_at=None, provider_id=None, unsure_since=at, claimed_by="dead",
                 lease_until=stage.clock(),
             )  # fmt: skip
@@ -184,7 +185,7 @@ def test_a_call_that_is_another_messages_stands_for_none(stage: Stage, monkeypat
     stage.carrier.calls.clear()
     with stage.house.database.write() as tx:
         second = tx.conn.execute(select(_OUTBOX).where(_OUTBOX.c.channel == "voice", _OUTBOX.c.id != first)).one()
-        store.update_notification(
+        outbox.update_notification(
             tx, second.id, status="claimed", sent_at=None, provider_id=None, unsure_since=stage.clock(),
             claimed_by="dead", lease_until=stage.clock(),
         )  # fmt: skip
@@ -290,7 +291,7 @@ def test_page_whose_one_more_chance_has_passed_expires(stage: Stage) -> None:
     page = pending_page(stage)
     with stage.house.database.write() as tx:
         later, hour = stage.clock() + timedelta(hours=2), timedelta(hours=1)
-        assert store.revive_pages(tx, stage.clock() + hour, later, hour) == 1
+        assert outbox.revive_pages(tx, stage.clock() + hour, later, hour) == 1
     stage.clock.advance(3 * 3600)
     send(stage)
     assert one(stage, page).status == "expired"
@@ -301,8 +302,8 @@ def test_pages_go_before_what_may_wait(stage: Stage) -> None:
     patient_id = one(stage, page).patient_id
     [text] = [r for r in rows_of(stage, patient_id) if r.channel == "text"]
     with stage.house.database.write() as tx:
-        store.update_notification(
+        outbox.update_notification(
             tx, text.id, status="pending", kind="inform", tries=0, due_at=stage.clock() - timedelta(minutes=1)
         )
-        [first] = store.claim_notifications(tx, "w", stage.clock(), stage.clock() + timedelta(seconds=5), 1)
+        [first] = outbox.claim_notifications(tx, "w", stage.clock(), stage.clock() + timedelta(seconds=5), 1)
     assert first.id == page
