@@ -19,6 +19,7 @@ from devices.reading import EventKind, Parsed, UploadError, parse
 from service.detection import Analysis, analyse
 from service.detection.clock import clock_condition
 from service.sealing import SealingError
+from service.store import devices as device_store
 from service.store import people as people_store
 from service.store import readings as store
 from service.store.database import Tx
@@ -144,7 +145,7 @@ def _accept_wave(
 def _alone(tx: Tx, arrival: Arrival) -> Outcome:
     try:
         # Read anew: what found it may be remembered from before it was revoked.
-        device = people_store.device(tx, arrival.device.patient_id, arrival.device.id)
+        device = device_store.device(tx, arrival.device.patient_id, arrival.device.id)
         if device is None:
             raise UploadError(401, "unknown_device", "this device is not known any more; enrol it again", None)
         if device.revoked_at is not None:
@@ -222,7 +223,7 @@ def _write(tx: Tx, done: Sequence[tuple[_Open, Analysis]]) -> None:
     if not store.save_detector_states(tx, states):
         raise RuntimeError("detector state changed under its patient's lock")
     store.add_receipts(tx, [one.arrival.receipt for one, _ in done])
-    people_store.devices_heard(tx, [_heard(one) for one, _ in done])
+    device_store.devices_heard(tx, [_heard(one) for one, _ in done])
 
 
 def _heard(one: _Open) -> tuple[UUID, UUID, datetime, datetime]:

@@ -12,6 +12,7 @@ from service.sealing import SealingError
 from service.store import auditing as store
 from service.store import incidents as case_store
 from service.store import people as people_store
+from service.store import site as site_store
 from service.store.database import Tx
 from service.workflows import cases, ticking
 from service.workflows.house import House, log, warn
@@ -73,7 +74,7 @@ def standing_now(tx: Tx, now: datetime) -> Findings:
 
 def mended_so_far(tx: Tx) -> int:
     """How much the auditor has had to mend since the beginning."""
-    row = people_store.site(tx, LAST)
+    row = site_store.fact(tx, LAST)
     return int(row.value) if row is not None and row.value.isdecimal() else 0
 
 
@@ -91,14 +92,14 @@ def _remember(house: House, found: Findings, now: datetime) -> None:
     if not found.mended:
         return
     with house.database.write() as tx:
-        people_store.set_site(tx, LAST, str(mended_so_far(tx) + found.mended), now)
+        site_store.put(tx, LAST, str(mended_so_far(tx) + found.mended), now)
 
 
 def _tell_desk(house: House, mended: int) -> None:
     """One technical case for the desk, with somebody who has none of their own, at most once an hour."""
     now = house.clock()
     with house.database.read() as tx:
-        told = people_store.site(tx, CODE)
+        told = site_store.fact(tx, CODE)
         if told is not None and (told.value or timedelta() <= now - told.at < SAID_EVERY):
             return
         before = told.value if told is not None else ""
@@ -108,7 +109,7 @@ def _tell_desk(house: House, mended: int) -> None:
 
     def work(tx: Tx) -> None:
         patient = people_store.lock_patient(tx, kept_with)
-        if patient is None or not people_store.turn_site(tx, CODE, before, str(kept_with), now):
+        if patient is None or not site_store.turn(tx, CODE, before, str(kept_with), now):
             return
         cases.raise_conditions(house, tx, patient, [_condition(now, mended)], now)
         warn(CODE, patient=kept_with, mended=mended)
@@ -120,7 +121,7 @@ def _over(house: House) -> None:
     """Nothing had to be mended for an hour: the condition ends; its case is the desk's to close."""
     now = house.clock()
     with house.database.read() as tx:
-        told = people_store.site(tx, CODE)
+        told = site_store.fact(tx, CODE)
     if told is None or not told.value or timedelta() <= now - told.at < SAID_EVERY:
         return
     patient_id = UUID(told.value)
@@ -128,7 +129,7 @@ def _over(house: House) -> None:
     def work(tx: Tx) -> None:
         patient = people_store.lock_patient(tx, patient_id)
         # It keeps the time at which it was told: the next hour counts from there.
-        if people_store.turn_site(tx, CODE, told.value, "", told.at) and patient is not None:
+        if site_store.turn(tx, CODE, told.value, "", told.at) and patient is not None:
             cases.end_conditions(house, tx, patient, [CODE], now)
             log("audit_well_again")
 

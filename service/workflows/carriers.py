@@ -12,6 +12,7 @@ from dispatch.alarm import AlarmCondition, AlarmKind, Priority
 from service.sealing import SealingError
 from service.store import incidents as store
 from service.store import people as people_store
+from service.store import site as site_store
 from service.store.database import Tx
 from service.workflows import cases, numbers, spending
 from service.workflows.house import House, log, warn
@@ -41,7 +42,7 @@ def refuses_us(house: House, row: Row[Any]) -> None:
     def work(tx: Tx) -> None:
         now = house.clock()
         patient = people_store.lock_patient(tx, kept_with)
-        if patient is None or not people_store.turn_site(tx, CODE, "", str(kept_with), now):
+        if patient is None or not site_store.turn(tx, CODE, "", str(kept_with), now):
             return
         cases.raise_conditions(house, tx, patient, [_condition(now)], now)
         warn(CODE, patient=kept_with)
@@ -60,7 +61,7 @@ def accepted(house: House) -> None:
     def work(tx: Tx) -> None:
         now = house.clock()
         patient = people_store.lock_patient(tx, patient_id)
-        if people_store.turn_site(tx, CODE, kept, "", now) and patient is not None:
+        if site_store.turn(tx, CODE, kept, "", now) and patient is not None:
             cases.end_conditions(house, tx, patient, [CODE], now)
             log("carrier_takes_us_again")
 
@@ -74,7 +75,7 @@ def notices(house: House, organisation_id: UUID, now: datetime) -> dict[str, boo
 
 
 def _kept_with(tx: Tx) -> str:
-    known = people_store.site(tx, CODE)
+    known = site_store.fact(tx, CODE)
     return str(known.value) if known is not None else ""
 
 

@@ -13,7 +13,7 @@ from devices.reading import INDEX, Batch, EventKind
 from dispatch.alarm import AlarmCondition
 from service.detection import silence
 from service.sealing import SealingError
-from service.store import people as people_store
+from service.store import devices as device_store
 from service.store import readings as store
 from service.store.database import Tx
 from service.workflows import readings
@@ -42,7 +42,7 @@ def explained(
 
 
 def _facts(house: House, tx: Tx, device: Row[Any], now: datetime, *, area_silent: bool) -> silence.Facts:
-    anybody, devices = people_store.last_heard(tx, now - HEARD_OF)
+    anybody, devices = device_store.last_heard(tx, now - HEARD_OF)
     common = {
         "last_received_at": device.last_received_at,
         "gateway_received_at": _companion(tx, device),
@@ -68,7 +68,7 @@ def _companion(tx: Tx, device: Row[Any]) -> datetime | None:
     """Last receipt from another device of the same home that was in use when this one fell silent."""
     heard = [
         other.last_received_at
-        for other in people_store.devices(tx, [device.patient_id])
+        for other in device_store.devices(tx, [device.patient_id])
         if other.id != device.id and other.revoked_at is None and other.last_received_at is not None
     ]
     last = device.last_received_at

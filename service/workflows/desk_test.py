@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dispatch import messages, messages_drill
 from dispatch.notifier import CallRequest, CarrierEvent, CarrierEventKind, NotificationError, Prompt
 from service.store import incidents as store
-from service.store import people as people_store
+from service.store import site as site_store
 from service.store.database import Tx
 from service.workflows import site
 from service.workflows.house import House, log, new_id, warn
@@ -38,7 +38,7 @@ def tick(house: House) -> int:
     if begins is None or not begins <= now < begins + timedelta(hours=TO_H - FROM_H):
         return 0
     with house.database.read() as tx:
-        tried, proven_at = people_store.site(tx, TRIED), proven(house, tx)
+        tried, proven_at = site_store.fact(tx, TRIED), proven(house, tx)
         busy = bool(store.all_open_incidents(tx))
     before = tried.value if tried is not None else ""
     today = int(before.partition(" ")[2] or 0) if tried is not None and begins <= tried.at <= now else 0
@@ -47,7 +47,7 @@ def tick(house: House) -> int:
         return 0
     reference = new_id()
     with house.database.write() as tx:
-        if not people_store.turn_site(tx, TRIED, before, f"{reference} {today + 1}", now):
+        if not site_store.turn(tx, TRIED, before, f"{reference} {today + 1}", now):
             return 0  # another worker's
     language = house.settings.desk_language.value
     prompt = _menu(language, str(reference), 1) if house.notifier.speaks_up_front else None
@@ -74,7 +74,7 @@ def _begins(house: House, now: datetime) -> datetime | None:
 def said(house: House, event: CarrierEvent) -> Prompt | None:
     """What the desk hears in a test call; None for a call that is none, or where nothing is said."""
     with house.database.read() as tx:
-        tried, busy = people_store.site(tx, TRIED), bool(store.all_open_incidents(tx))
+        tried, busy = site_store.fact(tx, TRIED), bool(store.all_open_incidents(tx))
     reference = tried.value.partition(" ")[0] if tried is not None else ""
     if not reference or event.reference != reference or event.kind is CarrierEventKind.STATUS:
         return None
@@ -112,13 +112,13 @@ def answered(house: House) -> None:
 
 def note(house: House, tx: Tx, now: datetime) -> None:
     """Somebody at the desk pressed a key: it is staffed, and the way there works."""
-    people_store.set_site(tx, PROVEN, site.index(house, house.settings.fallback_number), now)
+    site_store.put(tx, PROVEN, site.index(house, house.settings.fallback_number), now)
 
 
 def proven(house: House, tx: Tx) -> datetime | None:
     """When somebody at the present fallback number was last proven to be there; None: never."""
     index = site.index(house, house.settings.fallback_number)
-    known: list[Row[Any] | None] = [people_store.site(tx, name) for name in (PROVEN, site.VERIFIED)]
+    known: list[Row[Any] | None] = [site_store.fact(tx, name) for name in (PROVEN, site.VERIFIED)]
     return max((row.at for row in known if row is not None and row.value == index), default=None)
 
 

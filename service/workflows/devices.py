@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Row
 
+from service.store import devices as device_store
 from service.store import people as store
 from service.store.database import Tx
 from service.workflows import people
@@ -31,7 +32,7 @@ def find(house: House, keyid: str) -> tuple[Row[Any] | None, bytes | None]:
     row = known.get(keyid)
     if row is None:
         with house.database.read() as tx:
-            row = store.device_by_keyid(tx, keyid)
+            row = device_store.device_by_keyid(tx, keyid)
         if row is None:
             return None, None
         if row.revoked_at is None:
@@ -49,7 +50,7 @@ def issue_code(house: House, patient_id: UUID) -> str:
         patient = store.patient(tx, patient_id)
         if patient is None:
             raise LookupError(f"no patient {patient_id}")
-        store.add_code(
+        device_store.add_code(
             tx,
             code_hash=people.hashed(code),
             patient_id=patient_id,
@@ -77,14 +78,14 @@ def enrol_device(
     key = public_key if public_key is not None else secrets.token_bytes(32)
 
     def work(tx: Tx) -> tuple[UUID, bytes]:
-        taken = store.use_code(tx, people.hashed(code.strip().upper()), now)
+        taken = device_store.use_code(tx, people.hashed(code.strip().upper()), now)
         if taken is None:
             raise CodeRefused
         patient = store.lock_patient(tx, taken.patient_id)
         if patient is None:
             raise CodeRefused
         silent_after_s = house.settings.silent_after_s
-        store.add_device(
+        device_store.add_device(
             tx,
             patient_id=patient.patient_id,
             id=device_id,
@@ -118,13 +119,13 @@ def device_key(house: House, device: Row[Any]) -> bytes:
 def revoke_device(house: House, device_id: UUID, now: datetime) -> bool:
     """From its next request on the device is refused; others are untouched."""
     with house.database.write() as tx:
-        return store.revoke_device(tx, device_id, now)
+        return device_store.revoke_device(tx, device_id, now)
 
 
 def whose_device(house: House, device_id: UUID) -> tuple[UUID, UUID]:
     """(patient, organisation) of a device; LookupError when there is none."""
     with house.database.read() as tx:
-        row = store.device_by_keyid(tx, str(device_id))
+        row = device_store.device_by_keyid(tx, str(device_id))
     if row is None:
         raise LookupError(f"no device {device_id}")
     return row.patient_id, row.organisation_id

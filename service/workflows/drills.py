@@ -24,6 +24,7 @@ from service.store import drills as store
 from service.store import incidents as case_store
 from service.store import outbox
 from service.store import people as people_store
+from service.store import site as site_store
 from service.store.database import Tx
 from service.workflows import carriers, cases, channels, drill_book, numbers, people, policies, spending, virtual_bands
 from service.workflows.house import House, log, new_id, warn, where
@@ -374,7 +375,7 @@ def _why(house: House, tx: Tx, row: Row[Any], now: datetime) -> Miss:
         return Miss.NO_NUMBER
     if spending.reached(house, tx, row.organisation_id, now):
         return Miss.HELD
-    refused = people_store.site(tx, carriers.CODE)
+    refused = site_store.fact(tx, carriers.CODE)
     never_tried = current is not None and current.tries == 0 and not (refused is not None and refused.value)
     return Miss.HELD if never_tried else Miss.CARRIER
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.sealing import SealingError
 from service.store import incidents as store
 from service.store import outbox, reachability
-from service.store import people as people_store
+from service.store import site as site_store
 from service.store.database import Tx
 from service.workflows import auditing, desk_test, watching
 from service.workflows.house import House
@@ -28,7 +28,7 @@ def checks(house: House) -> dict[str, str]:
     found = {"database": "ok", "keys": "ok", "jobs": "ok"}
     try:
         with house.database.read() as tx:
-            beat = people_store.site(tx, "jobs_beat")
+            beat = site_store.fact(tx, "jobs_beat")
         if beat is None or house.clock() - beat.at > JOBS_LATE:
             found["jobs"] = "no tick for over 10 s: start `ansim jobs`"
     except SQLAlchemyError:
@@ -63,7 +63,7 @@ def details(house: House) -> dict[str, str]:
 def calls_go_out(house: House) -> bool:
     """Whether the jobs tick: if not, nobody is being rung, and every board must say so."""
     with house.database.read() as tx:
-        beat = people_store.site(tx, "jobs_beat")
+        beat = site_store.fact(tx, "jobs_beat")
     return beat is not None and house.clock() - beat.at <= JOBS_LATE
 
 

@@ -15,9 +15,11 @@ from service.detection import current_status
 from service.detection import storm as rules
 from service.detection.silence import OUTAGE_DEVICES, OUTAGE_S, Cause
 from service.sealing import SealingError
+from service.store import devices as device_store
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store import readings as readings_store
+from service.store import site as site_store
 from service.store.database import Tx
 from service.workflows import cases, memory, people
 from service.workflows.house import House, log, warn, where
@@ -79,21 +81,21 @@ class _Lost:
 
 def note_beat(tx: Tx, now: datetime) -> None:
     """The jobs live; after a time without them silence is judged only once devices could come back."""
-    last = people_store.site(tx, "jobs_beat")
-    before = people_store.site(tx, LISTENING)
+    last = site_store.fact(tx, "jobs_beat")
+    before = site_store.fact(tx, LISTENING)
     if before is not None and before.at > now:
         # Written while our clock was ahead: when that hour comes, nobody will have been deaf in it.
-        people_store.set_site(tx, LISTENING, "", now - GRACE_EVERY)
+        site_store.put(tx, LISTENING, "", now - GRACE_EVERY)
         before = None
     if last is not None and now - last.at > DEAF_AFTER and (before is None or not now - before.at < GRACE_EVERY):
-        people_store.set_site(tx, LISTENING, "", now)
+        site_store.put(tx, LISTENING, "", now)
         log("listening_again", away_s=round((now - last.at).total_seconds()))
-    people_store.set_site(tx, "jobs_beat", "", now)
+    site_store.put(tx, "jobs_beat", "", now)
 
 
 def deaf_until(tx: Tx, now: datetime) -> tuple[datetime, datetime] | None:
     """When we came back, and until when what was quiet before may stay so; None when that is over."""
-    row = people_store.site(tx, LISTENING)
+    row = site_store.fact(tx, LISTENING)
     if row is None or not row.at <= now < row.at + GRACE:
         return None
     return row.at, row.at + GRACE
@@ -131,7 +133,7 @@ def _suspects(tx: Tx, now: datetime) -> set[UUID]:
     """Organisations where so many are quiet that a closer look is worth it."""
     found: set[UUID] = set()
     whole: dict[UUID, tuple[int, int]] = {}
-    for row in people_store.silence_by_district(tx, now, NEARLY):
+    for row in device_store.silence_by_district(tx, now, NEARLY):
         devices, lost = whole.get(row.organisation_id, (0, 0))
         whole[row.organisation_id] = (devices + row.devices, lost + row.lost)
         if _many(row.devices, row.lost):
@@ -149,7 +151,7 @@ def _look_over(
     since = min((storm.since for storm in mine), default=now)
     with house.database.read() as tx:
         members, lost = _members(tx, organisation_id, now, since)
-        anybody, devices = people_store.last_heard(tx, now - HEARD_OF)
+        anybody, devices = device_store.last_heard(tx, now - HEARD_OF)
     areas = {storm.area: storm for storm in mine}
     silent = rules.area_silence(members, now, open_since={area: one.since for area, one in areas.items()})
     wide = any(not one.area for one in silent)
@@ -187,7 +189,7 @@ def _members(
 def _people(tx: Tx, organisation_id: UUID, now: datetime) -> dict[UUID, tuple[str, datetime, bool]]:
     """By person: district, last receipt, and whether all their devices are quiet."""
     found: dict[UUID, tuple[str, datetime, bool]] = {}
-    for row in people_store.reporting_devices(tx, organisation_id):
+    for row in device_store.reporting_devices(tx, organisation_id):
         quiet = (now - row.last_received_at).total_seconds() >= NEARLY * row.silent_after_s
         before = found.get(row.patient_id)
         if before is not None:

@@ -22,6 +22,7 @@ from service.store import incidents as incident_store
 from service.store import outbox
 from service.store import people as people_store
 from service.store import proof as store
+from service.store import site as site_store
 from service.store.database import UNAVAILABLE, Tx
 from service.store.tables import EPOCH, MICROSECOND
 from service.workflows import cases
@@ -249,8 +250,8 @@ def open_salt(house: House, document: Document) -> bytes:
 def _publish(tx: Tx, key: SigningKey, now: datetime) -> None:
     """Beside the proofs, so that a copy can be checked alone; what is printed on paper says whether it is ours."""
     name = PUBLISHED + key.keyid
-    if people_store.site(tx, name) is None:
-        people_store.set_site(tx, name, key.public.hex(), now)
+    if site_store.fact(tx, name) is None:
+        site_store.put(tx, name, key.public.hex(), now)
 
 
 def told(house: House, tx: Tx, row: Row[Any]) -> list[tuple[str, bytes]]:

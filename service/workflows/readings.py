@@ -19,6 +19,7 @@ from service.detection import analyse, current_status, event_conditions
 from service.detection.clock import clock_condition
 from service.detection.status import SENSED
 from service.sealing import SealBroken, SealingError
+from service.store import devices as device_store
 from service.store import incidents as case_store
 from service.store import people as people_store
 from service.store import readings as store
@@ -271,7 +272,7 @@ def _detect(house: House, tx: Tx, patient: Row[Any], now: datetime) -> None:
     if not owed:
         return
     care = _care(house, tx, patient, now)
-    worn_at = {row.id: row.worn_at for row in people_store.devices(tx, [patient.patient_id])}
+    worn_at = {row.id: row.worn_at for row in device_store.devices(tx, [patient.patient_id])}
     version, state = _carried(house, tx, patient, now)
     opened: list[AlarmCondition] = []
     over = {"detection_failed"}
@@ -325,7 +326,7 @@ def _heard(
     house: House, tx: Tx, device: Row[Any], patient: Row[Any], batch: Batch, now: datetime
 ) -> None:
     due = now + timedelta(seconds=device.silent_after_s)
-    people_store.device_heard(tx, device.patient_id, device.id, now, due)
+    device_store.device_heard(tx, device.patient_id, device.id, now, due)
     # Always asked: a silence opened while this request was on its way must not stay open.
     cases.end_conditions(house, tx, patient, ["device_silent", "device_never_reported"], now)
     for event in batch.events:

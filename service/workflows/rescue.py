@@ -10,6 +10,7 @@ from sqlalchemy import Row
 
 from devices.reading import Batch, Event, EventKind
 from service.detection import event_conditions
+from service.store import devices as device_store
 from service.store import people as people_store
 from service.store import readings as store
 from service.store.database import Tx
@@ -28,7 +29,7 @@ def rescue_sos(house: House, device: Row[Any], body: bytes, digest: bytes) -> No
 
     def work(tx: Tx) -> bool:
         patient = people_store.lock_patient(tx, device.patient_id)
-        current = people_store.device(tx, device.patient_id, device.id)
+        current = device_store.device(tx, device.patient_id, device.id)
         if patient is None or current is None or current.revoked_at is not None:
             return False
         if virtual_bands.is_one(tx, current):

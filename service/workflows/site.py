@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 from service.store import people as store
+from service.store import site as site_store
 from service.workflows import people
 from service.workflows.house import House
 
@@ -28,14 +29,14 @@ def first_operator(house: House, organisation: str, login: str) -> tuple[str, st
 def fallback_verified(house: House) -> bool:
     """Whether somebody at the present fallback number typed the code that was read to them."""
     with house.database.read() as tx:
-        row = store.site(tx, VERIFIED)
+        row = site_store.fact(tx, VERIFIED)
     number = house.settings.fallback_number
     return bool(number) and row is not None and row.value == index(house, number)
 
 
 def note_fallback_verified(house: House) -> None:
     with house.database.write() as tx:
-        store.set_site(tx, VERIFIED, index(house, house.settings.fallback_number), house.clock())
+        site_store.put(tx, VERIFIED, index(house, house.settings.fallback_number), house.clock())
 
 
 def index(house: House, number: str) -> str:

@@ -14,6 +14,7 @@ from dispatch.codes import Log
 from dispatch.incident import LogEntry
 from service.store import incidents as case_store
 from service.store import people as people_store
+from service.store import site as site_store
 from service.store import snoozes as store
 from service.store.database import Tx
 from service.workflows import cases, holding, records
@@ -165,7 +166,7 @@ def _release(house: House, tx: Tx, patient: Row[Any], row: Row[Any], now: dateti
 def _mind_the_clock(house: House) -> None:
     """A clock set back makes no window longer: what runs is moved with it."""
     with house.database.read() as tx:
-        known = people_store.site(tx, CLOCK)
+        known = site_store.fact(tx, CLOCK)
     back = known.at - house.clock() if known is not None else timedelta()
     if back <= SET_BACK:
         with house.database.write() as tx:
@@ -181,7 +182,7 @@ def _mind_the_clock(house: House) -> None:
 
 
 def _note_clock(tx: Tx, now: datetime) -> None:
-    people_store.set_site(tx, CLOCK, "", now)
+    site_store.put(tx, CLOCK, "", now)
 
 
 def standing(house: House, tx: Tx, patient_id: UUID, language: str) -> list[SnoozeRecord]:

@@ -16,7 +16,7 @@ from dispatch.incident import Channel, NotificationKind
 from service.config import Settings
 from service.sealing import SealingError
 from service.store import incidents as store
-from service.store import people as people_store
+from service.store import site as site_store
 from service.store import spending as spend_store
 from service.store.database import Tx
 from service.workflows import cases
@@ -90,9 +90,9 @@ def reached(house: House, tx: Tx, organisation_id: UUID, now: datetime) -> bool:
 def note_reached(house: House, tx: Tx, organisation_id: UUID, now: datetime) -> None:
     """Say it once a day in the log; boards and the spending page ask by themselves."""
     today = day_of(now)
-    told = people_store.site(tx, f"{REACHED}:{organisation_id}")
+    told = site_store.fact(tx, f"{REACHED}:{organisation_id}")
     if told is None or told.value != today:
-        people_store.set_site(tx, f"{REACHED}:{organisation_id}", today, now)
+        site_store.put(tx, f"{REACHED}:{organisation_id}", today, now)
         warn(REACHED, organisation=organisation_id, day=today)
 
 

@@ -13,6 +13,7 @@ from dispatch.alarm import AlarmCondition, Priority
 from dispatch.incident import Decision, Incident
 from service.detection import quiet, silence_condition
 from service.sealing import SealingError
+from service.store import devices as device_store
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store import readings as readings_store
@@ -90,25 +91,25 @@ def check_silence(house: House) -> int:
     now = house.clock()
     with house.database.read() as tx:
         deaf = outages.deaf_until(tx, now)
-        ahead = people_store.devices_heard_after(tx, now)
+        ahead = device_store.devices_heard_after(tx, now)
     if deaf is not None:
         with house.database.write() as tx:
-            people_store.put_off_silences(tx, *deaf)
+            device_store.put_off_silences(tx, *deaf)
     for device in ahead:
         # Our own clock was set back: the wait starts again now, and is no longer than it should be.
         due = now + timedelta(seconds=device.silent_after_s)
         with house.database.write() as tx:
-            people_store.device_heard(tx, device.patient_id, device.id, now, due)
+            device_store.device_heard(tx, device.patient_id, device.id, now, due)
     with house.database.read() as tx:
-        far = people_store.silences_too_far_off(tx, now, max(SILENCE_AGAIN, outages.GRACE))
+        far = device_store.silences_too_far_off(tx, now, max(SILENCE_AGAIN, outages.GRACE))
     for device in far:
         # Written while our clock was ahead: nobody's silence waits for that hour to come.
         with house.database.write() as tx:
             due = now + timedelta(seconds=device.silent_after_s)
-            people_store.judge_silence_at(tx, device.patient_id, device.id, due)
+            device_store.judge_silence_at(tx, device.patient_id, device.id, due)
     outage = outages.watch(house, now, begin=deaf is None)
     with house.database.read() as tx:
-        silent = people_store.silent_devices(tx, now)
+        silent = device_store.silent_devices(tx, now)
     for device in silent:
 
         def work(tx: Tx, device: Row[Any] = device) -> None:
@@ -134,7 +135,7 @@ def _note_silence(house: House, tx: Tx, device: Row[Any], outage: outages.Outage
     seen = device.last_received_at
     waits = seen is not None and device.patient_id in outage.waiting
     again = now + (outages.LOOK_AGAIN if waits else SILENCE_AGAIN)
-    if not people_store.note_silence(
+    if not device_store.note_silence(
         tx, device.patient_id, device.id, seen=seen, since=seen or device.enrolled_at, again=again
     ):
         return  # it reported while we were looking
@@ -153,7 +154,7 @@ def _another_reports(tx: Tx, device: Row[Any], now: datetime) -> bool:
         and other.revoked_at is None
         and other.last_received_at is not None
         and other.last_received_at + timedelta(seconds=other.silent_after_s) > now
-        for other in people_store.devices(tx, [device.patient_id])
+        for other in device_store.devices(tx, [device.patient_id])
     )
 
 
@@ -187,7 +188,7 @@ def _look_at(house: House, tx: Tx, patient_id: UUID, now: datetime) -> None:
     if patient is None or state is None:
         return
     care = people.open_care(house, patient)
-    heard = [d.last_received_at for d in people_store.devices(tx, [patient_id]) if d.last_received_at is not None]
+    heard = [d.last_received_at for d in device_store.devices(tx, [patient_id]) if d.last_received_at is not None]
     looked = quiet.look(
         state,
         memory.micros(now),

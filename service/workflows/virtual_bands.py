@@ -20,8 +20,8 @@ from sqlalchemy import Row
 from devices import signatures
 from dispatch import drill as rules
 from dispatch.alarm import AlarmCondition
+from service.store import devices as device_store
 from service.store import drills as store
-from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import drill_book
 from service.workflows.house import House, log, new_id, warn
@@ -42,13 +42,13 @@ def ensure(house: House, tx: Tx, patient: Row[Any], now: datetime) -> None:
     """This person has a virtual band that is not revoked; the patient's lock is held."""
     known = store.band(tx, patient.patient_id)
     if known is not None:
-        device = people_store.device(tx, patient.patient_id, known.device_id)
+        device = device_store.device(tx, patient.patient_id, known.device_id)
         if device is not None and device.revoked_at is None:
             return
         store.drop_band(tx, patient.patient_id)
     key, device_id = Ed25519PrivateKey.generate(), new_id()
     public = key.public_key().public_bytes_raw()
-    people_store.add_device(
+    device_store.add_device(
         tx,
         patient_id=patient.patient_id,
         id=device_id,

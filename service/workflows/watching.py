@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.store import people as store
+from service.store import site as site_store
 from service.store.database import Tx
 from service.workflows.house import House, log
 
@@ -36,7 +36,7 @@ def _write(house: House, name: str, now: datetime) -> None:
         return
     try:
         with house.database.write() as tx:
-            store.set_site(tx, BEAT, kept, now)
+            site_store.put(tx, BEAT, kept, now)
     except (SQLAlchemyError, OSError, ValueError) as error:
         log("watchdog_not_noted", why=type(error).__name__)
     finally:
@@ -50,5 +50,5 @@ def looks(house: House) -> bool:
 
 
 def looks_now(house: House, tx: Tx) -> bool:
-    row = store.site(tx, BEAT)
+    row = site_store.fact(tx, BEAT)
     return row is not None and abs(house.clock() - row.at) <= MISSED_AFTER

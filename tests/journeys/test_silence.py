@@ -14,9 +14,10 @@ from sqlalchemy import update
 from dispatch import messages
 from service.detection import layers
 from service.detection.budget import Cause, code_key, in_force
+from service.store import devices as device_store
 from service.store import incidents as incident_store
-from service.store import people as people_store
 from service.store import readings as readings_store
+from service.store import site as site_store
 from service.store.tables import Device, table
 from service.workflows import memory, outages, people, ticking
 
@@ -288,11 +289,11 @@ def test_grace_after_an_outage_is_given_once_an_hour_at_most(stage: Stage) -> No
     with stage.database.write() as tx:
         outages.note_beat(tx, stage.clock())
         outages.note_beat(tx, stage.clock() + timedelta(minutes=5))
-        first = people_store.site(tx, outages.LISTENING)
+        first = site_store.fact(tx, outages.LISTENING)
         outages.note_beat(tx, stage.clock() + timedelta(minutes=10))
-        assert people_store.site(tx, outages.LISTENING).at == first.at
+        assert site_store.fact(tx, outages.LISTENING).at == first.at
         outages.note_beat(tx, stage.clock() + timedelta(minutes=80))
-        assert people_store.site(tx, outages.LISTENING).at > first.at
+        assert site_store.fact(tx, outages.LISTENING).at > first.at
 
 
 @both_engines
@@ -301,16 +302,16 @@ def test_queries_of_silence_count_who_is_quiet_and_put_off_who_was_heard_before(
     heard = stage.clock()
     later = heard + timedelta(seconds=3000)
     with stage.database.write() as tx:
-        [row] = people_store.silence_by_district(tx, later, 0.8)
+        [row] = device_store.silence_by_district(tx, later, 0.8)
         assert (row.devices, row.lost) == (3, 3)
-        assert people_store.silence_by_district(tx, heard + timedelta(seconds=2000), 0.8)[0].lost == 0
-        assert people_store.last_heard(tx, heard - timedelta(hours=1)) == (heard, 3)
-        assert people_store.last_heard(tx, heard) == (None, 0)
-        assert len(people_store.reporting_devices(tx, stage.organisation_id)) == 3
+        assert device_store.silence_by_district(tx, heard + timedelta(seconds=2000), 0.8)[0].lost == 0
+        assert device_store.last_heard(tx, heard - timedelta(hours=1)) == (heard, 3)
+        assert device_store.last_heard(tx, heard) == (None, 0)
+        assert len(device_store.reporting_devices(tx, stage.organisation_id)) == 3
         until = heard + timedelta(hours=2)
-        assert people_store.put_off_silences(tx, heard, until) == 0
-        assert people_store.put_off_silences(tx, later, until) == 3
-        assert {device.silence_due_at for device in people_store.devices(tx, [home.id for home in homes])} == {until}
+        assert device_store.put_off_silences(tx, heard, until) == 0
+        assert device_store.put_off_silences(tx, later, until) == 3
+        assert {device.silence_due_at for device in device_store.devices(tx, [home.id for home in homes])} == {until}
         mine = (homes[0].id, homes[0].band.id)
         assert len(readings_store.last_uploads(tx, *mine, heard - timedelta(hours=1))) == 1
         assert readings_store.last_uploads(tx, *mine, later) == []

@@ -13,6 +13,7 @@ from doors_stage import DESK, Stage, make_stage
 
 from dispatch.alarm import AlarmCondition, AlarmKind, Priority
 from service.store import people as people_store
+from service.store import site as site_store
 from service.store.database import Tx
 from service.workflows import cases, desk_test, faces, health, site
 
@@ -129,10 +130,10 @@ def test_a_call_that_is_no_test_proves_nothing(stage: Stage) -> None:
 
 def test_two_workers_place_one_call_and_a_demonstration_places_none(stage: Stage, tmp_path: Path) -> None:
     with stage.house.database.read() as tx:
-        before = people_store.site(tx, desk_test.TRIED)
+        before = site_store.fact(tx, desk_test.TRIED)
     assert before is None and (ticks(stage), ticks(stage)) == (1, 0)
     with stage.house.database.write() as tx:
-        assert not people_store.turn_site(tx, desk_test.TRIED, "", "mine 1", stage.clock())
+        assert not site_store.turn(tx, desk_test.TRIED, "", "mine 1", stage.clock())
     demo = make_stage(tmp_path / "demo")
     demo.clock.now = TWO
     assert desk_test.tick(demo.house) == 0

@@ -17,6 +17,7 @@ from dispatch import messages_drill
 from dispatch.codes import Message
 from dispatch.drill import DrillState, Link, Miss, Purpose
 from dispatch.messages import prompt_for, text_for
+from service.store import devices as device_store
 from service.store import drills as store
 from service.store import people as people_store
 from service.workflows import drill_book, drills, people, reachability, verifying, virtual_bands
@@ -250,7 +251,7 @@ def test_a_revoked_virtual_band_is_made_anew(stage: Stage) -> None:
     with stage.house.database.write() as tx:
         before = store.band(tx, patient_id)
         assert before is not None
-        people_store.revoke_device(tx, before.device_id, stage.clock())
+        device_store.revoke_device(tx, before.device_id, stage.clock())
         patient = people_store.lock_patient(tx, patient_id)
         assert patient is not None
         virtual_bands.ensure(stage.house, tx, patient, stage.clock())
@@ -262,8 +263,8 @@ def test_a_virtual_band_is_no_silent_device(stage: Stage) -> None:
     drills.begin(stage.house, stage.patient())
     with stage.house.database.read() as tx:
         later = stage.clock() + timedelta(days=60)
-        assert people_store.silent_devices(tx, later) == []
-        assert people_store.silence_by_district(tx, later, 0.8) == []
+        assert device_store.silent_devices(tx, later) == []
+        assert device_store.silence_by_district(tx, later, 0.8) == []
 
 
 def test_a_broken_record_of_one_person_does_not_keep_the_others_from_their_drill(stage: Stage) -> None:

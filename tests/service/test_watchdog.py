@@ -21,7 +21,7 @@ from doors_stage import make_stage
 from dispatch.notifier import NotificationError, Receipt
 from service.app import build_house
 from service.store import incidents as incident_store
-from service.store import people as people_store
+from service.store import site as site_store
 from service.tools import stage, watchdog
 from service.tools.load import descendants
 from service.tools.watchdog import Fault, Watchdog
@@ -175,7 +175,7 @@ def test_the_service_says_when_no_watchdog_looks(tmp_path: Path) -> None:
     made.client.get("/readyz", headers={watching.HEADER: "4711-abc; DROP"})
     _until(lambda: watching.looks(made.house))
     with made.house.database.read() as tx:
-        row = people_store.site(tx, watching.BEAT)
+        row = site_store.fact(tx, watching.BEAT)
     assert row is not None
     assert row.value == "4711-abcDROP"
     assert health.details(made.house)["watchdog"] == "ok"
@@ -294,10 +294,10 @@ def test_a_human_is_rung_when_a_step_is_over_ten_seconds_late_although_the_jobs_
     def beats() -> None:
         while not ended.wait(0.5):
             with house.database.write() as tx:
-                people_store.set_site(tx, "jobs_beat", "", datetime.now(UTC))
+                site_store.put(tx, "jobs_beat", "", datetime.now(UTC))
 
     with house.database.write() as tx:
-        people_store.set_site(tx, "jobs_beat", "", datetime.now(UTC))
+        site_store.put(tx, "jobs_beat", "", datetime.now(UTC))
     thread = threading.Thread(target=beats, daemon=True)
     thread.start()
     try:
