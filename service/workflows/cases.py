@@ -20,7 +20,7 @@ from service.store import browsers as browser_store
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import holding, people, verdicts
+from service.workflows import holding, people, plans, verdicts
 from service.workflows.house import DESK, House, log, new_id, warn
 
 ASKING = [NotificationKind.ASK.value]
@@ -248,7 +248,7 @@ def raise_conditions(
     if paging:
         case, broken = open_case_of(house, tx, patient)
         if case is None:
-            policy, without = people.policy_for(house, tx, patient)
+            policy, without = plans.policy_for(house, tx, patient)
             broken += [unreadable(table, record, now) for table, record in without]
             # Told already where it is what opens this case; and one sentence about our fault is enough.
             own_fault = [] if any(c.code == "record_unreadable" for c in paging) else broken[:1]

@@ -14,7 +14,7 @@ from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import reachability
 from service.workflows.house import House
-from service.workflows.policies import counts
+from service.workflows.plans import counts
 
 NUMBERS = frozenset({Miss.NO_NUMBER, Miss.BAD_NUMBER, Miss.WRONG_NUMBER})
 """What is wrong with the number itself, drill or no drill."""

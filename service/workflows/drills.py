@@ -26,7 +26,7 @@ from service.store import outbox
 from service.store import people as people_store
 from service.store import site as site_store
 from service.store.database import Tx
-from service.workflows import carriers, cases, channels, drill_book, numbers, people, policies, spending, virtual_bands
+from service.workflows import carriers, cases, channels, drill_book, numbers, people, plans, spending, virtual_bands
 from service.workflows.house import House, log, new_id, warn, where
 
 AFTER_INCIDENT = timedelta(hours=1)
@@ -97,7 +97,7 @@ def rung_of(house: House, tx: Tx, person: Row[Any], now: datetime, number: str =
     except SealingError as error:
         warn("record_unreadable", table="person", record=person.id, why=type(error).__name__)
         return Rung(person_id=person.id, language=person.language, channels=())
-    contact = policies.contact(house, tx, person, profile, number or (found[0] if found else None), now)
+    contact = plans.contact(house, tx, person, profile, number or (found[0] if found else None), now)
     if not contact.channels and not profile.phones:
         return None
     return Rung(

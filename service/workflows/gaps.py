@@ -20,7 +20,7 @@ from service.store import outbox
 from service.store import people as people_store
 from service.store import reachability as store
 from service.store.database import Tx
-from service.workflows import cases, people, records
+from service.workflows import cases, plans, records
 from service.workflows.channels import OTHER_KINDS
 from service.workflows.house import House, log, new_id, warn, where
 
@@ -75,7 +75,7 @@ def _nothing_new(house: House, tx: Tx, patient_id: UUID) -> bool:
     if patient is None or known is None or known.gap_from is not None:
         return False
     try:
-        policy, _ = people.policy_for(house, tx, patient)
+        policy, _ = plans.policy_for(house, tx, patient)
     except Exception:  # noqa: BLE001 - one person's broken record must not hide the others' gaps
         return False
     found = coverage.gaps(policy.contacts, house.clock(), utc_offset_s=policy.utc_offset_s)
@@ -96,7 +96,7 @@ def _look(house: House, tx: Tx, patient_id: UUID) -> None:
     if patient is None:
         return
     now = house.clock()
-    policy, _ = people.policy_for(house, tx, patient)
+    policy, _ = plans.policy_for(house, tx, patient)
     found = coverage.gaps(policy.contacts, now, utc_offset_s=policy.utc_offset_s)
     gap = next((one for one in found if one.priority is Priority.MEDIUM), None)
     known = store.of(tx, patient_id)

@@ -15,7 +15,7 @@ from service.store import drills as drill_store
 from service.store import people as store
 from service.store import reachability as reach_store
 from service.store.database import Tx
-from service.workflows import people, policies
+from service.workflows import people, plans
 from service.workflows.house import House, log, warn
 from service.workflows.people import NumberChange, Profile
 
@@ -145,7 +145,7 @@ def give(house: House, tx: Tx, person: Row[Any], phone: str, now: datetime) -> b
     if phone == current:
         keep(house, tx, person, msgspec.structs.replace(profile, change=None))
         return True
-    at_once = current is None or not policies.proven(house, tx, person.id, current, now)
+    at_once = current is None or not plans.proven(house, tx, person.id, current, now)
     phones = [phone, *(one for one in profile.phones if one != phone)] if at_once else profile.phones
     change = NumberChange(new=phone, old=current, at=now, at_once=at_once)
     keep(house, tx, person, msgspec.structs.replace(profile, phones=phones, change=change))
@@ -183,7 +183,7 @@ def _record(house: House, tx: Tx, person_id: UUID, relation: str) -> NumberRecor
         name=profile.name,
         relation=relation,
         phone=number[0] if number else None,
-        verified_at=row.verified_at if row is not None and policies.counts(row, now) else None,
+        verified_at=row.verified_at if row is not None and plans.counts(row, now) else None,
     )
     change = profile.change
     if change is not None and change.proven_at is None:

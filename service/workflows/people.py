@@ -16,12 +16,11 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Row
 
-from dispatch.incident import Contact, Policy, Window
+from dispatch.incident import Window
 from service.detection import PersonSettings, Wearer
 from service.sealing import SealingError
 from service.store import people as store
 from service.store.database import Tx
-from service.workflows import policies
 from service.workflows.house import House, log, new_id, warn
 
 LONGEST_PASSWORD = 1024
@@ -335,62 +334,6 @@ def email_of(house: House, tx: Tx, person_id: UUID) -> tuple[str, str] | None:
 def language_of(tx: Tx, person_id: UUID) -> str:
     row = store.person(tx, person_id)
     return row.language if row is not None else "ko"
-
-
-def policy_for(house: House, tx: Tx, patient: Row[Any]) -> tuple[Policy, list[tuple[str, UUID]]]:
-    """The escalation policy as it stands now, to be frozen into an incident.
-
-    With it come the (table, record) of what it had to do without, because it does not open.
-    """
-    broken: list[tuple[str, UUID]] = []
-    try:
-        care = open_care(house, patient)
-    except SealingError as error:
-        # Rung all the same; whether they may cancel by themselves is not known, so they may not.
-        warn("record_unreadable", table="patient", record=patient.patient_id, why=type(error).__name__)
-        care = Care(dementia=True)
-        broken.append(("patient", patient.patient_id))
-    now = house.clock()
-    members = [member.person_id for member in store.caregivers(tx, patient.patient_id)]
-    rows = {row.id: row for row in store.people(tx, members)}
-    found = [_contact(house, tx, rows[person_id], now, broken) for person_id in members if person_id in rows]
-    own = _readable_number(house, tx, patient.patient_id, broken)
-    document, version = policies.document_for(house, tx, patient, broken)
-    policy = document.policy(
-        version=version,
-        contacts=tuple(contact for contact in found if contact is not None and contact.channels),
-        can_be_asked=care.voice_works and own is not None,
-        may_cancel=not care.dementia,
-        duress_digit=care.duress_digit,
-        language=own[1] if own else "ko",
-        utc_offset_s=utc_offset_s(house, now),
-    )
-    return policy, broken
-
-
-def _contact(
-    house: House, tx: Tx, person: Row[Any], now: datetime, broken: list[tuple[str, UUID]]
-) -> Contact | None:
-    """One contact with how they can be reached; a broken record must not cost the others their call."""
-    try:
-        profile, number = open_profile(house, person), number_of(house, tx, person.id)
-    except SealingError as error:
-        warn("record_unreadable", table="person", record=person.id, why=type(error).__name__)
-        broken.append(("person", person.id))
-        return None
-    return policies.contact(house, tx, person, profile, number[0] if number else None, now)
-
-
-def _readable_number(
-    house: House, tx: Tx, person_id: UUID, broken: list[tuple[str, UUID]]
-) -> tuple[str, str] | None:
-    """As ``number_of``; the person's own broken record must not cost them the call to their contacts."""
-    try:
-        return number_of(house, tx, person_id)
-    except SealingError as error:
-        warn("record_unreadable", table="person", record=person_id, why=type(error).__name__)
-        broken.append(("person", person_id))
-        return None
 
 
 def add_service_key(house: House, organisation_id: UUID, name: str, scopes: Iterable[str]) -> str:

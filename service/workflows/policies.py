@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import Row
 
 from dispatch import policies as rules
-from dispatch.incident import Channel, Contact
-from dispatch.notifier import NotificationError, Reach
 from dispatch.policies import Document, PolicyError
-from service.store import browsers as browser_store
 from service.store import people as people_store
 from service.store import policies as store
 from service.store.database import Tx
 from service.workflows.house import House, log, new_id, warn
 
-if TYPE_CHECKING:
-    from service.workflows.people import Profile
-
-VERIFIED_FOR = timedelta(days=180)
-"""Policy: how long a proof that a number is somebody's counts; numbers change hands."""
 WITHDRAWN = ""
 """The text of a version that takes a document back: the wider scope holds again."""
-REACHED = {Reach.VOICE: Channel.VOICE, Reach.TEXT: Channel.TEXT}
 
 
 class Scope(StrEnum):
@@ -196,48 +186,3 @@ def difference(before: str, after: str) -> list[str]:
     """What changed, as a unified diff without its header."""
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2)
     return list(lines)[2:]
-
-
-def contact(house: House, tx: Tx, person: Row[Any], profile: Profile, number: str | None, now: datetime) -> Contact:
-    """How one contact may be reached now, as an incident will remember it.
-
-    A telephone for which the carrier declares nothing is rung all the same: a try costs nothing.
-    """
-    channels: list[Channel] = []
-    if number is not None:
-        declared = _reach(house, number)
-        channels += [channel for reach, channel in REACHED.items() if reach in declared]
-    if house.mailer is not None and profile.emails:
-        channels.append(Channel.EMAIL)
-    if house.pusher is not None and browser_store.of(tx, person.id):
-        channels.append(Channel.PUSH)
-    if number is not None and not channels:
-        channels.append(Channel.VOICE)
-    return Contact(
-        person_id=person.id,
-        language=person.language,
-        channels=tuple(channels),
-        verified=number is not None and proven(house, tx, person.id, number, now),
-        quiet=tuple(profile.quiet),
-        away_until=profile.away_until,
-    )
-
-
-def _reach(house: House, number: str) -> frozenset[Reach]:
-    try:
-        return house.notifier.reach(number)
-    except NotificationError:
-        return frozenset({Reach.VOICE, Reach.TEXT})
-
-
-def proven(house: House, tx: Tx, person_id: UUID, number: str, now: datetime) -> bool:
-    """Whether somebody proved lately that this number is this person's, and nothing spoke against it since."""
-    index = house.keys.blind_index("phone", number)
-    known = [one for one in people_store.phones_of(tx, [person_id]) if bytes(one.phone_index) == index]
-    return any(counts(one, now) for one in known)
-
-
-def counts(phone: Row[Any], now: datetime) -> bool:
-    """Whether the proof of one number still counts: not too old, the number neither given up nor broken."""
-    proven_at = phone.verified_at if phone.retired_at is None and phone.broken_at is None else None
-    return proven_at is not None and now - proven_at <= VERIFIED_FOR

@@ -21,7 +21,7 @@ from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import drill_book, gaps, records
 from service.workflows.house import House
-from service.workflows.policies import counts
+from service.workflows.plans import counts
 
 UNVERIFIED = "unverified"
 FIRST_DAY = timedelta(days=1)

@@ -22,7 +22,7 @@ from service.store import people as people_store
 from service.tools.wearable import Wearable
 from service.workflows import devices as device_flow
 from service.workflows import drills as drill_flow
-from service.workflows import people, verifying, virtual_bands
+from service.workflows import plans, verifying, virtual_bands
 
 LINK = re.compile(r"/r/([\w-]{43})")
 
@@ -355,4 +355,4 @@ def _contact(stage: Stage, home: Home) -> Contact:
     with stage.house.database.read() as tx:
         patient = people_store.patient(tx, home.id)
         assert patient is not None
-        return people.policy_for(stage.house, tx, patient)[0].contacts[0]
+        return plans.policy_for(stage.house, tx, patient)[0].contacts[0]

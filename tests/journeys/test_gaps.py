@@ -204,14 +204,14 @@ def test_a_text_about_tomorrow_wakes_nobody(family: Family) -> None:
 def test_one_persons_broken_record_does_not_hide_the_others_gap(family: Family, monkeypatch: Any) -> None:
     may_be_written_to(family)
     other = family.stage.home(name="박말순", band=False)
-    real = gaps.people.policy_for
+    real = gaps.plans.policy_for
 
     def breaks(house: Any, tx: Any, patient: Any) -> Any:
         if patient.patient_id == other.id:
             raise ValueError("broken")
         return real(house, tx, patient)
 
-    monkeypatch.setattr(gaps.people, "policy_for", breaks)
+    monkeypatch.setattr(gaps.plans, "policy_for", breaks)
     for one in (family.daughter, family.son):
         family.says(one, quiet=[NIGHT])
     assert family.looks() == 2

@@ -19,7 +19,7 @@ from dispatch.policies import DEFAULT, PolicyError
 from service import access
 from service.store import incidents as incident_store
 from service.store import people as people_store
-from service.workflows import cases, people, policies, policy_check
+from service.workflows import cases, people, plans, policies, policy_check
 from service.workflows.people import Care, Profile
 from service.workflows.policies import Changed, Place, PlaceError, Scope
 
@@ -60,7 +60,7 @@ def plan_of(stage: Stage, patient_id: UUID) -> Policy:
     with stage.house.database.read() as tx:
         patient = people_store.patient(tx, patient_id)
         assert patient is not None
-        return people.policy_for(stage.house, tx, patient)[0]
+        return plans.policy_for(stage.house, tx, patient)[0]
 
 
 def raise_sign(stage: Stage, patient_id: UUID, code: str = "news2_medium") -> UUID:
