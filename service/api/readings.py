@@ -17,7 +17,7 @@ from service.api.errors import Problem
 from service.api.openapi import operation
 from service.workflows import arrivals, rescue
 from service.workflows import devices as device_flow
-from service.workflows.readings import Answer
+from service.workflows.uploads import Answer
 
 blueprint = Blueprint("readings", __name__)
 

@@ -29,7 +29,7 @@ from service.tools.load import Round
 from service.tools.machine import Machine
 from service.tools.stage import Part, Stage
 from service.tools.wearable import Wearable
-from service.workflows import readings
+from service.workflows.uploads import open_batch
 
 INSTANTS = 60
 NAME = "ingest"
@@ -184,7 +184,7 @@ def _check_database(own: Stage, devices: list[Device]) -> None:
         for row in tx.conn.execute(select(uploads)):
             if row.detected_at is None:
                 raise NotReady("an upload was never looked at by detection")
-            found[str(row.device_id)] += len(set(readings.open_batch(house, row).seq.tolist()))
+            found[str(row.device_id)] += len(set(open_batch(house, row).seq.tolist()))
     house.database.dispose()
     if found != Counter(owed):
         raise NotReady(f"of {sum(owed.values())} readings with a verdict {found.total()} are in the database")

@@ -23,9 +23,10 @@ from service.store import devices as device_store
 from service.store import people as people_store
 from service.store import readings as store
 from service.store.database import Tx
-from service.workflows import memory, people, readings, virtual_bands
+from service.workflows import memory, people, readings, uploads, virtual_bands
 from service.workflows.house import House, warn, where
-from service.workflows.readings import Accepted, micros
+from service.workflows.readings import Accepted
+from service.workflows.uploads import micros
 
 Outcome = Accepted | UploadError
 ACTED_ON = frozenset({EventKind.SOS, EventKind.SOS_CANCELLED, EventKind.FALL, EventKind.OK_PRESSED})
@@ -88,7 +89,7 @@ def _prepare(
     )
     if not plain:
         return Arrival(house, device, parsed, digest, nonce, now, False, {}, {}, b"")
-    answer = readings.answer_to(parsed, parsed.verdicts, None, now)
+    answer = uploads.answer_to(parsed, parsed.verdicts, None, now)
     return Arrival(
         house=house,
         device=device,
@@ -97,8 +98,8 @@ def _prepare(
         nonce=nonce,
         now=now,
         plain=True,
-        upload=readings.upload_row(house, device, parsed, batch, now) | {"detected_at": now},
-        receipt=readings.receipt_row(house, device, parsed, answer, digest, nonce, now),
+        upload=uploads.upload_row(house, device, parsed, batch, now) | {"detected_at": now},
+        receipt=uploads.receipt_row(house, device, parsed, answer, digest, nonce, now),
         answer=answer,
     )
 

@@ -16,7 +16,7 @@ from service.sealing import SealingError
 from service.store import devices as device_store
 from service.store import readings as store
 from service.store.database import Tx
-from service.workflows import readings
+from service.workflows import uploads
 from service.workflows.house import House, warn
 
 LOOK_BACK = timedelta(hours=6)
@@ -55,12 +55,12 @@ def _facts(house: House, tx: Tx, device: Row[Any], now: datetime, *, area_silent
     batteries, worn, charging_us = _last_said(house, tx, device)
     own: dict[str, Any] = {}
     if batteries:
-        own |= {"battery_pct": batteries[-1][1], "battery_at": readings.moment(batteries[-1][0])}
+        own |= {"battery_pct": batteries[-1][1], "battery_at": uploads.moment(batteries[-1][0])}
         own["battery_per_hour"] = _per_hour(batteries)
     if worn:
         own["worn"] = worn[-1][1] > 0
     if charging_us is not None:
-        own["charging_at"] = readings.moment(charging_us)
+        own["charging_at"] = uploads.moment(charging_us)
     return silence.Facts(**common, **own)
 
 
@@ -83,7 +83,7 @@ def _last_said(house: House, tx: Tx, device: Row[Any]) -> tuple[Points, Points, 
     charging: list[int] = []
     for row in store.last_uploads(tx, device.patient_id, device.id, device.last_received_at - LOOK_BACK):
         try:
-            batch = readings.open_batch(house, row)
+            batch = uploads.open_batch(house, row)
         except SealingError as error:
             warn("record_unreadable", table="upload", record=row.id, why=type(error).__name__)
             continue

@@ -11,23 +11,20 @@ from uuid import UUID
 
 from sqlalchemy import Row
 
-from devices.reading import COLUMNS, INDEX
 from dispatch import messages
 from dispatch.alarm import AlarmCondition, AlarmKind
 from dispatch.codes import HUMAN_CLOSE_REASONS
 from dispatch.incident import Channel, Incident, Target, allowed_actions
-from service.detection.limits import HEART_RATE_LOW_BPM, HEART_RATE_MEDIUM_BPM, SPO2_LOW_PCT
 from service.sealing import SealingError
 from service.store import incidents as store
 from service.store import outbox as outbox_store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import carriers, cases, contact_standing, health, outages, people, records, signs
+from service.workflows import carriers, cases, contact_standing, health, outages, people, records, signs, vital_faces
 from service.workflows.coming import going_face, stages_face, there_face, told_reasons, unit_face, unspoken
 from service.workflows.house import DESK, House, warn
-from service.workflows.words import WORDS, relation_text, say, unit_text
+from service.workflows.words import WORDS, relation_text, say
 
-CHARTED = ["heart_rate_bpm", "spo2_pct", "respiratory_rate_bpm"]
 LAST_MINUTES = timedelta(minutes=30)
 
 
@@ -243,9 +240,9 @@ def incident(
         face |= {"vitals": [], "news2_text": None, "series": []}
         if with_vitals:
             seen = signs.look(house, tx, row.patient_id, now)
-            face["vitals"] = vital_faces(seen, language)
-            face["news2_text"] = _news2_text(seen.news2, language)
-            face["series"] = series(house, tx, row.patient_id, LAST_MINUTES, language, now)
+            face["vitals"] = vital_faces.latest(seen, language)
+            face["news2_text"] = vital_faces.news2_text(seen.news2, language)
+            face["series"] = vital_faces.series(house, tx, row.patient_id, LAST_MINUTES, language, now)
         try:
             case = cases.open_case(house, row)
         except SealingError:
@@ -359,53 +356,3 @@ def _money(amount: Decimal, currency: str) -> str:
     if currency == "KRW":
         return f"₩ {amount.quantize(Decimal(1), ROUND_HALF_UP):,}"
     return f"{amount.quantize(Decimal('0.01'), ROUND_HALF_UP):,} {currency}"
-
-
-def vital_faces(seen: signs.Look, language: str) -> list[dict[str, Any]]:
-    return [
-        {
-            "code": v.code,
-            "name": messages.vital_text(v.code, language),
-            "value": v.value,
-            "unit": unit_text(COLUMNS[INDEX[v.code]].ucum, language),
-            "age_s": v.age_s,
-            "stale": v.stale,
-            "doubtful": v.doubtful,
-        }
-        for v in seen.vitals
-    ]
-
-
-def _news2_text(news2: Any, language: str) -> str | None:
-    if news2 is None:
-        return None
-    key = "news2.full" if news2.known == 7 else "news2"
-    return say(key, language, total=news2.total, known=news2.known)
-
-
-def series(
-    house: House, tx: Tx, patient_id: UUID, span: timedelta, language: str, now: datetime
-) -> list[dict[str, Any]]:
-    limits = {
-        "heart_rate_bpm": (HEART_RATE_LOW_BPM, HEART_RATE_MEDIUM_BPM),
-        "spo2_pct": (SPO2_LOW_PCT, None),
-    }
-    drawn = signs.series(house, tx, patient_id, [*CHARTED, "pulse_rate_bpm"], span, now)
-    if not drawn["heart_rate_bpm"]:
-        drawn["heart_rate_bpm"] = drawn["pulse_rate_bpm"]
-    found = []
-    for vital in CHARTED:
-        low, high = limits.get(vital, (None, None))
-        if not drawn[vital]:
-            continue
-        found.append(
-            {
-                "code": vital,
-                "name": messages.vital_text(vital, language),
-                "unit": unit_text(COLUMNS[INDEX[vital]].ucum, language),
-                "points": drawn[vital],
-                "low": low,
-                "high": high,
-            }
-        )
-    return found

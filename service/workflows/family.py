@@ -28,10 +28,11 @@ from service.workflows import (
     memory,
     people,
     reachability,
-    readings,
     records,
     signs,
     snoozes,
+    uploads,
+    vital_faces,
 )
 from service.workflows.house import DESK, House
 from service.workflows.words import say
@@ -57,7 +58,7 @@ def patient(house: House, patient_id: UUID, language: str, viewer_id: UUID | Non
     with house.database.read() as tx:
         face = _card(house, tx, patient_id, language, now, viewer_id)
         face["now"] = now
-        face["series"] = faces.series(house, tx, patient_id, LAST_HOURS, language, now)
+        face["series"] = vital_faces.series(house, tx, patient_id, LAST_HOURS, language, now)
         face["standing"] = _standing(house, tx, patient_id, language, now)
         face |= {"gap": gaps.ahead(tx, patient_id, now), "quiet": snoozes.face(house, tx, patient_id, language)}
         face["reach"] = _reach(house, tx, patient_id, language)
@@ -90,7 +91,7 @@ def _card(
         "why": signs.why_text(seen, language, now),
         "data_age_s": seen.data_age_s,
         "stale": seen.stale,
-        "vitals": faces.vital_faces(seen, language),
+        "vitals": vital_faces.latest(seen, language),
         "technical": [
             messages.reason_text(c, language, now)
             for c in seen.conditions
@@ -210,7 +211,7 @@ def _standing(house: House, tx: Tx, patient_id: UUID, language: str, now: dateti
         return None
     held = standing.standing(state, memory.micros(now))
     lifted = [
-        {"sign": messages.sign_text(one.code, language), "until": readings.moment(one.ends_us)} for one in held.lifts
+        {"sign": messages.sign_text(one.code, language), "until": uploads.moment(one.ends_us)} for one in held.lifts
     ]
     given_up = _given_up("ask", held.question) or _given_up("ring", held.ring)
     if not lifted and given_up is None and held.learnt_days is None:

@@ -15,7 +15,7 @@ from dispatch.incident import Handover, Incident, allowed_actions
 from service.sealing import SealingError
 from service.store import incidents as store
 from service.store import people as people_store
-from service.workflows import cases, faces, records, signs
+from service.workflows import cases, faces, records, signs, vital_faces
 from service.workflows.coming import reason_until, top_reasons
 from service.workflows.house import House, log
 from service.workflows.incidents import Refused, changed
@@ -88,7 +88,7 @@ def record(house: House, incident_id: UUID, viewer_id: UUID, language: str, *, o
             name=shown["name"], value=v.value, unit=shown["unit"], at=v.at, age_s=v.age_s, doubtful=v.doubtful,
             stale=v.stale,
         )
-        for v, shown in (zip(seen.vitals, faces.vital_faces(seen, language), strict=True) if seen else ())
+        for v, shown in (zip(seen.vitals, vital_faces.latest(seen, language), strict=True) if seen else ())
     )  # fmt: skip
     helpers = tuple(_helper(one, case) for one in face["contacts"])
     subject = eido.Subject(

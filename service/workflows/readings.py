@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from sqlalchemy import Row
 
-from devices.reading import Batch, Event, EventKind, Parsed, UploadError, Verdict, VerdictBook
+from devices.reading import Batch, Event, EventKind, Parsed, UploadError, VerdictBook
 from dispatch import escalation, messages
 from dispatch.alarm import AlarmCondition, AlarmKind, Priority
 from dispatch.incident import Incident, State, Vitals
@@ -24,51 +22,14 @@ from service.store import incidents as case_store
 from service.store import people as people_store
 from service.store import readings as store
 from service.store.database import Tx
-from service.store.tables import EPOCH, MICROSECOND
-from service.workflows import cases, memory, people, virtual_bands
-from service.workflows.house import House, log, new_id, warn, where
-
-SETTLED_INTERVAL_S = 60
-ASKED_INTERVAL_S = 5
-"""While a question to the wearer is open, the band polls often so that it can buzz (policy)."""
-
-
-class Question(msgspec.Struct, kw_only=True):
-    """The downlink: what the band buzzes for."""
-
-    incident_id: UUID
-    text: str
-    until: str
-
-
-class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What an upload is answered with; stored, so that a retry gets the same bytes."""
-
-    upload_id: UUID
-    received_at: str
-    server_time: str
-    clock_skew_s: float | None
-    verdicts: list[Verdict]
-    ask: Question | None = None
-    settings: dict[str, int] = {}
+from service.workflows import cases, memory, people, uploads, virtual_bands
+from service.workflows.house import House, log, warn, where
 
 
 @dataclass(frozen=True)
 class Accepted:
     body: bytes
     replayed: bool
-
-
-def micros(at: datetime) -> int:
-    return (at - EPOCH) // MICROSECOND
-
-
-def moment(at_us: int) -> datetime:
-    return EPOCH + timedelta(microseconds=int(at_us))
-
-
-def rfc3339(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def accept(
@@ -91,7 +52,7 @@ def accept(
         return _drilled(house, tx, device, patient, parsed, digest, nonce, now)
     fresh, book, contradicting, unread = _deduplicate(house, tx, device, parsed)
     if fresh.seqs():
-        store.add_uploads(tx, [upload_row(house, device, parsed, fresh, now)])
+        store.add_uploads(tx, [uploads.upload_row(house, device, parsed, fresh, now)])
     # Acted on even where the row itself is a conflict: an SOS is never lost to bookkeeping.
     events = Batch(events=[*fresh.events, *contradicting, *parsed.conflicting_events])
     clock = clock_condition(parsed.clock_skew_s, now)
@@ -104,8 +65,8 @@ def accept(
     _look(house, tx, patient, now)
     _heard(house, tx, device, patient, events, now)
     question = _question(_asked_incident(house, tx, device.patient_id))
-    stored = answer_to(parsed, book, question, now)
-    store.add_receipts(tx, [receipt_row(house, device, parsed, stored, digest, nonce, now)])
+    stored = uploads.answer_to(parsed, book, question, now)
+    store.add_receipts(tx, [uploads.receipt_row(house, device, parsed, stored, digest, nonce, now)])
     return Accepted(stored, replayed=False)
 
 
@@ -114,39 +75,9 @@ def _drilled(
 ) -> Accepted:
     """The band that nobody wears: nothing of it is a reading or an incident, its SOS is a drill's."""
     virtual_bands.pressed(house, tx, patient, event_conditions(Batch(events=parsed.batch.events), now), now)
-    stored = answer_to(parsed, parsed.verdicts, None, now)
-    store.add_receipts(tx, [receipt_row(house, device, parsed, stored, digest, nonce, now)])
+    stored = uploads.answer_to(parsed, parsed.verdicts, None, now)
+    store.add_receipts(tx, [uploads.receipt_row(house, device, parsed, stored, digest, nonce, now)])
     return Accepted(stored, replayed=False)
-
-
-def answer_to(parsed: Parsed, book: VerdictBook, question: Question | None, now: datetime) -> bytes:
-    """The bytes that an upload is answered with."""
-    answer = Answer(
-        upload_id=parsed.upload_id,
-        received_at=rfc3339(now),
-        server_time=rfc3339(now),
-        clock_skew_s=_finite(parsed.clock_skew_s),
-        verdicts=book.runs(),
-        ask=question,
-        settings={"upload_interval_s": SETTLED_INTERVAL_S if question is None else ASKED_INTERVAL_S},
-    )
-    return msgspec.json.encode(answer)
-
-
-def receipt_row(
-    house: House, device: Row[Any], parsed: Parsed, stored: bytes, digest: bytes, nonce: str, now: datetime
-) -> dict[str, Any]:
-    """The answer as it is kept, so that an honest retry gets the same bytes."""
-    record = f"{device.id}:{parsed.upload_id}"
-    return {
-        "device_id": device.id,
-        "upload_id": parsed.upload_id,
-        "patient_id": device.patient_id,
-        "digest": digest,
-        "nonce": nonce,
-        "received_at": now,
-        "sealed": house.keys.seal(device.patient_id, "receipt", record, stored),
-    }
 
 
 def _replay(
@@ -187,7 +118,7 @@ def _deduplicate(
     unread: list[UUID] = []
     for row in met:
         try:
-            known.update(open_batch(house, row).contents())
+            known.update(uploads.open_batch(house, row).contents())
         except SealBroken:
             # What cannot be read cannot be compared: better stored twice than an SOS refused for ever.
             unread.append(row.id)
@@ -203,45 +134,6 @@ def _deduplicate(
             book.duplicate(seq)
     events = [event for event in batch.events if event.seq in conflicting]
     return (batch.without(out) if out else batch), book, events, unread
-
-
-def _finite(number: float) -> float | None:
-    return round(number, 3) if math.isfinite(number) else None
-
-
-def _span(batch: Batch) -> tuple[datetime, datetime]:
-    """The first and last corrected instant that a batch holds."""
-    at = batch.at_us.tolist() + [event.at_us for event in batch.events]
-    at += [beats.start_us for beats in batch.beats] + [wave.start_us for wave in batch.waveforms]
-    return moment(min(at)), moment(max(at))
-
-
-def open_batch(house: House, row: Row[Any]) -> Batch:
-    record = f"{row.id}:{micros(row.received_at)}"
-    return Batch.from_bytes(house.keys.unseal(row.patient_id, "upload", record, row.sealed))
-
-
-def upload_row(house: House, device: Row[Any], parsed: Parsed, batch: Batch, now: datetime) -> dict[str, Any]:
-    """What is kept of an upload, sealed; detection still owes it a look."""
-    seqs = batch.seqs()
-    first_at, last_at = _span(batch)
-    upload = new_id()
-    return {
-        "patient_id": device.patient_id,
-        "received_at": now,
-        "id": upload,
-        "organisation_id": device.organisation_id,
-        "device_id": device.id,
-        "boot_id": parsed.boot_id,
-        "first_seq": seqs[0],
-        "last_seq": seqs[-1],
-        "first_at": first_at,
-        "last_at": last_at,
-        "instants": len(seqs),
-        "clock_skew_s": _finite(parsed.clock_skew_s),
-        "detected_at": None,
-        "sealed": house.keys.seal(device.patient_id, "upload", f"{upload}:{micros(now)}", batch.to_bytes()),
-    }
 
 
 def _look(house: House, tx: Tx, patient: Row[Any], now: datetime) -> None:
@@ -280,10 +172,10 @@ def _detect(house: House, tx: Tx, patient: Row[Any], now: datetime) -> None:
     look_us: int | None = None
     for row in owed:
         # Judged at the time of arrival, so that a late sweep finds what a prompt one would have found.
-        seen_at = micros(row.received_at)
+        seen_at = uploads.micros(row.received_at)
         store.mark_detected(tx, patient.patient_id, row.received_at, row.id, now)
         try:
-            batch = open_batch(house, row)
+            batch = uploads.open_batch(house, row)
         except SealBroken:
             # It would keep every later one waiting for ever.
             cases.note_unreadable(house, tx, patient, "upload", row.id, now)
@@ -340,7 +232,7 @@ def _pressed_ok(house: House, tx: Tx, patient: Row[Any], event: Event, now: date
     if case is None:
         return
     last = max((reason.condition.started_at for reason in case.incident.reasons), default=now)
-    if not event.clock_wrong and moment(event.at_us) >= last:
+    if not event.clock_wrong and uploads.moment(event.at_us) >= last:
         vitals = vitals_now(house, tx, patient, now)
         decision = escalation.patient_answered(case.incident, "1", now, vitals, by="band")
         cases.settle(house, tx, case, decision, now)
@@ -367,7 +259,7 @@ def _measured_age_s(house: House, tx: Tx, patient: Row[Any], now: datetime) -> f
         limits, state = people.open_care(house, patient).limits, memory.open_state(house, held)
     except SealingError:
         return None
-    seen = current_status(state, limits, micros(now))
+    seen = current_status(state, limits, uploads.micros(now))
     return min((v.age_s for v in seen.vitals if v.code in SENSED and not v.doubtful), default=None)
 
 
@@ -381,7 +273,7 @@ def _asked_incident(house: House, tx: Tx, patient_id: UUID) -> Incident | None:
         return None
 
 
-def _question(incident: Incident | None) -> Question | None:
+def _question(incident: Incident | None) -> uploads.Question | None:
     if incident is None:
         return None
     ask = incident.ask
@@ -391,7 +283,7 @@ def _question(incident: Incident | None) -> Question | None:
     if until is None:
         return None
     text = messages.band_question(incident.policy.language)
-    return Question(incident_id=incident.id, text=text, until=rfc3339(until))
+    return uploads.Question(incident_id=incident.id, text=text, until=uploads.rfc3339(until))
 
 
 def sweep_undetected(house: House) -> int:

@@ -14,7 +14,7 @@ from service.store import devices as device_store
 from service.store import people as people_store
 from service.store import readings as store
 from service.store.database import Tx
-from service.workflows import cases, readings, virtual_bands
+from service.workflows import cases, uploads, virtual_bands
 from service.workflows.house import House, warn
 
 SOS_IN_BODY = re.compile(rb'"event"\s*:\s*\[?\s*"\s*sos\s*"', re.IGNORECASE)
@@ -47,7 +47,7 @@ def rescue_sos(house: House, device: Row[Any], body: bytes, digest: bytes) -> No
             "sealed": sealed,
         }
         store.add_receipts(tx, [receipt])
-        at = readings.micros(now)
+        at = uploads.micros(now)
         press = Event(seq=0, at_us=at, device_at_us=at, kind=EventKind.SOS, clock_wrong=True, numbered=False)
         cases.raise_conditions(house, tx, patient, event_conditions(Batch(events=[press]), now), now)
         return True

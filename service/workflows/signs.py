@@ -20,7 +20,7 @@ from service.store import incidents as store
 from service.store import people as people_store
 from service.store import readings as readings_store
 from service.store.database import Tx
-from service.workflows import memory, people, readings
+from service.workflows import memory, people, uploads
 from service.workflows.house import House, warn
 from service.workflows.words import WORDS, say
 
@@ -90,10 +90,10 @@ def _status(house: House, tx: Tx, patient: Row[Any], now: datetime) -> tuple[Sta
     try:
         limits = people.open_care(house, patient).limits
         state = memory.open_state(house, held) if held is not None else None
-        return current_status(state, limits, readings.micros(now)), False
+        return current_status(state, limits, uploads.micros(now)), False
     except SealingError as error:
         warn("record_unreadable", table="detector_state", record=patient.patient_id, why=type(error).__name__)
-        return current_status(None, PersonSettings(), readings.micros(now)), True
+        return current_status(None, PersonSettings(), uploads.micros(now)), True
 
 
 def why_text(seen: Look, language: str, now: datetime) -> str:
@@ -129,7 +129,7 @@ def _arrays(
     at, values = [], []
     for row in readings_store.uploads_between(tx, patient_id, since, until):
         try:
-            batch = readings.open_batch(house, row)
+            batch = uploads.open_batch(house, row)
         except SealingError as error:
             warn("record_unreadable", table="upload", record=row.id, why=type(error).__name__)
             continue
@@ -138,7 +138,7 @@ def _arrays(
     if not at:
         return np.empty(0, dtype=np.int64), np.empty((0, len(INDEX)))
     times, table = np.concatenate(at), np.concatenate(values)
-    inside = (times >= readings.micros(since)) & (times <= readings.micros(until))
+    inside = (times >= uploads.micros(since)) & (times <= uploads.micros(until))
     order = np.argsort(times[inside], kind="stable")
     return times[inside][order], table[inside][order]
 
@@ -151,7 +151,7 @@ def points(
     column = table[:, INDEX[vital]]
     known = ~np.isnan(column)
     return [
-        (readings.moment(at), float(value))
+        (uploads.moment(at), float(value))
         for at, value in zip(times[known].tolist(), column[known].tolist(), strict=True)
     ]
 

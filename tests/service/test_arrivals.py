@@ -21,7 +21,7 @@ from service.store import incidents as case_store
 from service.store import readings as store
 from service.store import schema
 from service.tools import stage
-from service.workflows import arrivals, devices, memory, people, readings
+from service.workflows import arrivals, devices, memory, people, readings, uploads
 from service.workflows import devices as device_flow
 from service.workflows.arrivals import Arrival
 from service.workflows.house import House
@@ -81,7 +81,7 @@ def body(minute: int, spo2: float = 97, upload_id: UUID | None = None) -> bytes:
 
 
 def arriving(house: House, device: Row[Any], said: bytes, nonce: str | None = None) -> Arrival:
-    parsed = parse(said, readings.micros(NOW))
+    parsed = parse(said, uploads.micros(NOW))
     digest = hashlib.sha256(said).digest()
     return arrivals._prepare(house, device, parsed, digest, nonce or uuid4().hex, NOW)
 
@@ -106,7 +106,7 @@ def state_of(house: House, device: Row[Any]) -> tuple[int, bytes]:
 def kept(house: House, device: Row[Any]) -> list[tuple[int, int, bool]]:
     with house.database.read() as tx:
         rows = store.uploads_between(tx, device.patient_id, NOW - timedelta(days=1), NOW)
-        assert all(readings.open_batch(house, row).seq.size == row.instants for row in rows)
+        assert all(uploads.open_batch(house, row).seq.size == row.instants for row in rows)
     return sorted((row.first_seq, row.instants, row.detected_at is not None) for row in rows)
 
 

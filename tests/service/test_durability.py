@@ -29,7 +29,7 @@ from service.store import incidents as case_store
 from service.store import readings as reading_store
 from service.tools import stage
 from service.tools.wearable import Wearable
-from service.workflows import cases, people, readings
+from service.workflows import cases, people, uploads
 from service.workflows import devices as device_flow
 from service.workflows.house import House
 from service.workflows.people import Care, Profile
@@ -244,7 +244,7 @@ def check_readings(house: House, worn: list[Worn]) -> None:
         with house.database.read() as tx:
             rows = reading_store.uploads_between(tx, one.patient_id, LONG_AGO, FAR_AHEAD)
         for row in rows:
-            batch = readings.open_batch(house, row)
+            batch = uploads.open_batch(house, row)
             for seq, value in zip(batch.seq.tolist(), batch.values[:, column].tolist(), strict=True):
                 assert seq not in held, "stored twice"
                 held[seq] = value
