@@ -10,8 +10,7 @@ from flask import Blueprint, Response, g, make_response, redirect, render_templa
 from dispatch.dry_run import CASES, at_text
 from dispatch.policies import LONGEST_TEXT, PolicyError
 from service import access_policies
-from service.web import pages
-from service.web.pages import _house, _translator, for_people
+from service.web import frame
 from service.workflows import policies
 from service.workflows.policies import WITHDRAWN, Changed, NothingToWithdraw, Place, PlaceError, Scope
 from service.workflows.policy_check import Check, Figure
@@ -20,8 +19,8 @@ from service.workflows.policy_check import Check, Figure
 def create_blueprint() -> Blueprint:
     """Build the blueprint of these pages."""
     own = Blueprint("policy_pages", __name__)
-    own.before_request(pages._who_asks)
-    own.after_request(pages._shielded)
+    own.before_request(frame.who_asks)
+    own.after_request(frame.shielded)
     own.add_url_rule("/policies", view_func=overview)
     own.add_url_rule("/policies/edit", view_func=editor)
     own.add_url_rule("/policies/check", view_func=check, methods=["POST"])
@@ -29,7 +28,7 @@ def create_blueprint() -> Blueprint:
     return own
 
 
-@for_people
+@frame.for_people
 def overview() -> Any:
     """Show what is in force where."""
     return _overview()
@@ -37,20 +36,21 @@ def overview() -> Any:
 
 def _overview(message: str | None = None, status: int = 200) -> Response:
     face = {
-        "scopes": access_policies.scopes(_house(), g.viewer),
-        "default": access_policies.in_force(_house(), g.viewer, Place()),
-        "districts": access_policies.districts(_house(), g.viewer),
+        "scopes": access_policies.scopes(frame.house(), g.viewer),
+        "default": access_policies.in_force(frame.house(), g.viewer, Place()),
+        "districts": access_policies.districts(frame.house(), g.viewer),
     }
-    return make_response(render_template("policies.html", face=face, message=message, now=_house().clock()), status)
+    page = render_template("policies.html", face=face, message=message, now=frame.house().clock())
+    return make_response(page, status)
 
 
-@for_people
+@frame.for_people
 def editor() -> Any:
     """Show one scope: its text, and every version of it."""
     try:
         where = _place(request.args)
     except PlaceError:
-        return _overview(_translator()("policies.place_wrong"), 422)
+        return _overview(frame.translator()("policies.place_wrong"), 422)
     return _editor(where, published=request.args.get("published", ""))
 
 
@@ -73,7 +73,7 @@ def _editor(
     published: str = "",
     status: int = 200,
 ) -> Response:
-    house = _house()
+    house = frame.house()
     now = access_policies.in_force(house, g.viewer, where)
     history = access_policies.history(house, g.viewer, where)
     typed = now["text"] if text is None else policies.normal(text)
@@ -125,43 +125,43 @@ def _figure(one: Figure) -> dict[str, str]:
     }
 
 
-@for_people
+@frame.for_people
 def check() -> Any:
     """Say what is wrong at which line, or who would be rung when and what simulated homes make of it."""
     try:
         where = _place(request.form)
     except PlaceError:
-        return _overview(_translator()("policies.place_wrong"), 422)
+        return _overview(frame.translator()("policies.place_wrong"), 422)
     text = request.form.get("text", "")
-    language = _translator().language
+    language = frame.translator().language
     if not policies.normal(text):
-        return _editor(where, text=text, message=_translator()("policies.empty"), status=422)
-    checked = access_policies.check(_house(), g.viewer, where, text, language)
-    mark = access_policies.mark(_house(), g.viewer, where, text) if checked.valid else ""
+        return _editor(where, text=text, message=frame.translator()("policies.empty"), status=422)
+    checked = access_policies.check(frame.house(), g.viewer, where, text, language)
+    mark = access_policies.mark(frame.house(), g.viewer, where, text) if checked.valid else ""
     return _editor(where, text=text, checked=checked, mark=mark, status=200 if checked.valid else 422)
 
 
-@for_people
+@frame.for_people
 def publish() -> Any:
     """Put in force what was checked, and nothing else; or take a scope's own document back."""
     try:
         where = _place(request.form)
     except PlaceError:
-        return _overview(_translator()("policies.place_wrong"), 422)
+        return _overview(frame.translator()("policies.place_wrong"), 422)
     withdraw = request.form.get("withdraw") == "yes"
     text = WITHDRAWN if withdraw else request.form.get("text", "")
     if not withdraw and not access_policies.was_checked(
-        _house(), g.viewer, where, text, request.form.get("checked", "")
+        frame.house(), g.viewer, where, text, request.form.get("checked", "")
     ):
-        return _editor(where, text=text, message=_translator()("policies.not_checked"), status=409)
+        return _editor(where, text=text, message=frame.translator()("policies.not_checked"), status=409)
     typed = request.form.get("seen", "")
     seen = int(typed) if typed.isdecimal() and len(typed) < 10 else -1
     try:
-        version = access_policies.publish(_house(), g.viewer, where, text, seen)
+        version = access_policies.publish(frame.house(), g.viewer, where, text, seen)
     except (Changed, NothingToWithdraw):
-        return _editor(where, text=text or None, message=_translator()("policies.changed"), status=409)
+        return _editor(where, text=text or None, message=frame.translator()("policies.changed"), status=409)
     except PolicyError:
-        return _editor(where, text=text, message=_translator()("policies.not_checked"), status=409)
+        return _editor(where, text=text, message=frame.translator()("policies.not_checked"), status=409)
     return redirect(f"/policies/edit?{_query(where)}&published={version}", 303)
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, send_from_directory
 
-from service.web import shield
-from service.web.pages import _house, _translator
+from service.web import frame, shield
 
 FOLDER = Path(__file__).parent / "static"
 WORKER = "service-worker.js"
@@ -27,7 +26,7 @@ def create_blueprint() -> Blueprint:
 
 
 def _for_templates() -> dict[str, Any]:
-    return {"push_key": getattr(_house().pusher, "public_key", None)}
+    return {"push_key": getattr(frame.house().pusher, "public_key", None)}
 
 
 def _shielded(response: Response) -> Response:
@@ -41,7 +40,7 @@ def worker() -> Response:
 
 def manifest() -> Response:
     """Some telephones push only to what was put on the home screen: this is what they put there."""
-    t = _translator()
+    t = frame.translator()
     said = {
         "name": t("brand"),
         "short_name": t("brand"),

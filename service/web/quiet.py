@@ -10,8 +10,7 @@ from uuid import UUID
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request
 
 from service import access, access_quiet
-from service.web import display, pages, shield
-from service.web.pages import _house, _now_of, _refused, _translator, for_people
+from service.web import display, frame, pages, shield
 from service.workflows.availability import Availability, Hours, Impossible
 from service.workflows.incidents import Refused
 
@@ -19,8 +18,8 @@ from service.workflows.incidents import Refused
 def create_blueprint() -> Blueprint:
     """Build the blueprint of these actions."""
     quiet = Blueprint("quiet_pages", __name__)
-    quiet.before_request(pages._who_asks)
-    quiet.after_request(pages._shielded)
+    quiet.before_request(frame.who_asks)
+    quiet.after_request(frame.shielded)
     for path, view in (
         ("/patients/<uuid:patient_id>/snooze", snooze),
         ("/patients/<uuid:patient_id>/snoozes/<uuid:snooze_id>/end", end_snooze),
@@ -30,32 +29,32 @@ def create_blueprint() -> Blueprint:
     return quiet
 
 
-@for_people
+@frame.for_people
 def snooze(patient_id: UUID) -> Any:
     """Be quiet about one sign for some hours."""
     typed = request.form.get("hours", "")
     hours = int(typed) if typed in ("1", "2", "4", "8") else 0
     try:
-        access_quiet.snooze(_house(), g.viewer, patient_id, request.form.get("code", ""), hours)
+        access_quiet.snooze(frame.house(), g.viewer, patient_id, request.form.get("code", ""), hours)
     except Refused:
         return _said_no(patient_id, "snooze.refused")
     return _back(patient_id)
 
 
-@for_people
+@frame.for_people
 def end_snooze(patient_id: UUID, snooze_id: UUID) -> Any:
     """Be quiet no longer: one tap."""
-    access_quiet.end_snooze(_house(), g.viewer, patient_id, snooze_id)
+    access_quiet.end_snooze(frame.house(), g.viewer, patient_id, snooze_id)
     return _back(patient_id)
 
 
-@for_people
+@frame.for_people
 def availability(patient_id: UUID) -> Any:
     """Hear when this contact does not want to be rung, and until when they are away."""
     begins, ends = (request.form.get(name, "").strip() for name in ("quiet_from", "quiet_to"))
     try:
         quiet = [Hours(from_=begins, to=ends)] if begins or ends else []
-        access_quiet.set_availability(_house(), g.viewer, Availability(quiet=quiet, away_until=_day("away_until")))
+        access_quiet.set_availability(frame.house(), g.viewer, Availability(quiet=quiet, away_until=_day("away_until")))
     except Impossible as error:
         return _said_no(patient_id, "quiet.away_wrong" if error.field == "away_until" else "quiet.hours_wrong")
     except ValueError:
@@ -73,10 +72,11 @@ def _back(patient_id: UUID) -> Any:
 
 
 def _said_no(patient_id: UUID, key: str) -> Response:
-    message, back = _translator()(key), shield.local_path(request.form.get("next")) or ""
+    message, back = frame.translator()(key), shield.local_path(request.form.get("next")) or ""
     case = re.fullmatch(r"/incidents/([0-9a-f-]{36})", back)
     if case is not None:
-        return _refused(UUID(case[1]), message)
-    face = access.patient(_house(), g.viewer, patient_id)
-    page = render_template("patient.html", card=face, now=_now_of(face), span_s=pages.LAST_HOURS_S, message=message)
+        return pages.refused_page(UUID(case[1]), message)
+    face = access.patient(frame.house(), g.viewer, patient_id)
+    seen = {"now": frame.now_of(face), "span_s": pages.LAST_HOURS_S}
+    page = render_template("patient.html", card=face, message=message, **seen)
     return make_response(page, 409)

@@ -8,16 +8,15 @@ from uuid import UUID
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request
 
 from service import access_reach
-from service.web import display, pages, shield
-from service.web.pages import _house, _is_fragment, _now_of, _translator, for_people
+from service.web import display, frame, shield
 from service.workflows.incidents import Refused
 
 
 def create_blueprint() -> Blueprint:
     """Build the blueprint of these pages."""
     reach = Blueprint("reach_pages", __name__)
-    reach.before_request(pages._who_asks)
-    reach.after_request(pages._shielded)
+    reach.before_request(frame.who_asks)
+    reach.after_request(frame.shielded)
     reach.add_url_rule("/reach", view_func=overview)
     reach.add_url_rule("/reach/body", view_func=body)
     reach.add_url_rule("/patients/<uuid:patient_id>/drill", view_func=drill, methods=["POST"])
@@ -27,54 +26,54 @@ def create_blueprint() -> Blueprint:
     return reach
 
 
-@for_people
+@frame.for_people
 def overview() -> Any:
     """Show everybody, the broken first."""
-    face = access_reach.page(_house(), g.viewer)
-    return render_template("reach.html", face=face, now=_now_of(face))
+    face = access_reach.page(frame.house(), g.viewer)
+    return render_template("reach.html", face=face, now=frame.now_of(face))
 
 
-@for_people
+@frame.for_people
 def body() -> Any:
     """The part of the list that changes."""
-    face = access_reach.page(_house(), g.viewer)
-    return render_template("_reach_rows.html", face=face, now=_now_of(face))
+    face = access_reach.page(frame.house(), g.viewer)
+    return render_template("_reach_rows.html", face=face, now=frame.now_of(face))
 
 
-@for_people
+@frame.for_people
 def drill(patient_id: UUID) -> Any:
     """Start this person's drill."""
-    access_reach.start_drill(_house(), g.viewer, patient_id)
-    if _is_fragment():
+    access_reach.start_drill(frame.house(), g.viewer, patient_id)
+    if frame.is_fragment():
         return Response(status=204)
     return redirect(shield.local_path(request.form.get("next")) or f"/patients/{patient_id}", 303)
 
 
-@for_people
+@frame.for_people
 def numbers(patient_id: UUID) -> Any:
     """Show the telephone numbers that whoever looks may change, and what became of a new one."""
     return _numbers(patient_id)
 
 
 def _numbers(patient_id: UUID, message: str | None = None, typed: tuple[UUID, str] | None = None) -> Response:
-    face = access_reach.numbers_page(_house(), g.viewer, patient_id)
-    page = render_template("numbers.html", face=face, now=_now_of(face), message=message, typed=typed)
+    face = access_reach.numbers_page(frame.house(), g.viewer, patient_id)
+    page = render_template("numbers.html", face=face, now=frame.now_of(face), message=message, typed=typed)
     return make_response(page, 409 if message else 200)
 
 
-@for_people
+@frame.for_people
 def give(patient_id: UUID, person_id: UUID) -> Any:
     """Write a new number down; it is asked there."""
     typed = request.form.get("phone", "")
     try:
-        access_reach.give_number(_house(), g.viewer, patient_id, person_id, display.typed_phone(typed))
+        access_reach.give_number(frame.house(), g.viewer, patient_id, person_id, display.typed_phone(typed))
     except Refused:
-        return _numbers(patient_id, _translator()("numbers.wrong"), (person_id, typed[:40]))
+        return _numbers(patient_id, frame.translator()("numbers.wrong"), (person_id, typed[:40]))
     return redirect(f"/patients/{patient_id}/numbers", 303)
 
 
-@for_people
+@frame.for_people
 def ask(patient_id: UUID, person_id: UUID) -> Any:
     """Ask once more whether a number is theirs."""
-    access_reach.verify_number(_house(), g.viewer, patient_id, person_id, call=False)
+    access_reach.verify_number(frame.house(), g.viewer, patient_id, person_id, call=False)
     return redirect(f"/patients/{patient_id}/numbers", 303)

@@ -16,7 +16,7 @@ from flask import Flask, Response
 from test_web_pages import CASE, PATIENT, SPEECHES, Gate, card, case, row
 from werkzeug.serving import make_server
 
-from service.web import pages
+from service.web import frame, pages
 
 pytestmark = needs_chromium
 
@@ -93,7 +93,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     gate = LiveGate()
-    monkeypatch.setattr(pages, "access", gate)
+    for room in (frame, pages):
+        monkeypatch.setattr(room, "access", gate)
     running = Desk(gate)
     yield running
     running.silent = True

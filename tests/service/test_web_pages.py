@@ -14,7 +14,7 @@ from flask import Flask, Response
 from flask.testing import FlaskClient
 from werkzeug.exceptions import HTTPException
 
-from service.web import pages
+from service.web import frame, pages
 from service.workflows.incidents import Refused
 
 NOW = datetime(2026, 11, 22, 12, 4, 33, tzinfo=UTC)
@@ -317,7 +317,8 @@ class Gate:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     fake = Gate()
-    monkeypatch.setattr(pages, "access", fake)
+    for room in (frame, pages):
+        monkeypatch.setattr(room, "access", fake)
     return fake
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dispatch.dry_run import CASES
-from service.web import display, help, pages, shield
+from service.web import display, frame, help, pages, shield
 from service.web.text import LANGUAGES, MissingText, Translator, preferred, words
 from service.workflows.caregiving import NOTED
 from service.workflows.policies import Scope
@@ -20,13 +20,13 @@ from service.workflows.policies import Scope
 WEB = Path(pages.__file__).parent
 NOW = datetime(2026, 11, 22, 12, 4, 33, tzinfo=UTC)
 ko, en = Translator("ko", strict=True), Translator("en", strict=True)
-CALL = re.compile(r"""(?<![\w.])(?:_translator\(\)|t)\(\s*f?["']([a-z0-9_.]+)["'](\s*[,)])?""")
+CALL = re.compile(r"""(?<![\w.])(?:(?:frame\.)?translator\(\)|t)\(\s*f?["']([a-z0-9_.]+)["'](\s*[,)])?""")
 OTHER = re.compile(r"""t\.other\('..', '([a-z0-9_.]+)'""")
 CLOSED_SETS = {
     "priority.": ("high", "medium", "low"),
     "role.": ("caregiver", "dispatcher", "operator", "patient"),
     "month.": tuple(str(n) for n in range(1, 13)),
-    "refused.": pages.REFUSALS,
+    "refused.": frame.REFUSALS,
     "error.": ("denied", "missing", "broken", "denied.what", "missing.what", "broken.what", "method", "method.what"),
     "noted.": tuple(NOTED),
     "policies.scope.": tuple(Scope),
