@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, func, insert, select, update
+from sqlalchemy import Row, and_, exists, func, insert, select, update
 
 from service.store.database import Tx
 from service.store.tables import AlarmConditionRow, Counter, Event, IncidentLog, IncidentRow, table
@@ -155,6 +155,11 @@ def due_incidents(tx: Tx, now: datetime, most: int = 200) -> list[tuple[UUID, UU
 
 def all_open_incidents(tx: Tx) -> Sequence[Row[Any]]:
     return tx.conn.execute(select(_INCIDENT).where(_INCIDENT.c.closed_at.is_(None))).all()
+
+
+def any_open(tx: Tx) -> bool:
+    """Whether anything real is open anywhere; asked often, so no case is loaded for it."""
+    return bool(tx.conn.execute(select(exists().where(_INCIDENT.c.closed_at.is_(None)))).scalar())
 
 
 def oldest_due_step(tx: Tx) -> datetime | None:

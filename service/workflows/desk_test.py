@@ -39,11 +39,10 @@ def tick(house: House) -> int:
         return 0
     with house.database.read() as tx:
         tried, proven_at = site_store.fact(tx, TRIED), proven(house, tx)
-        busy = bool(store.all_open_incidents(tx))
     before = tried.value if tried is not None else ""
     today = int(before.partition(" ")[2] or 0) if tried is not None and begins <= tried.at <= now else 0
     waits = today > 0 and tried is not None and now - tried.at < BETWEEN
-    if busy or waits or today >= TRIES or (proven_at is not None and begins <= proven_at <= now):
+    if waits or today >= TRIES or (proven_at is not None and begins <= proven_at <= now) or _busy(house):
         return 0
     reference = new_id()
     with house.database.write() as tx:
@@ -71,10 +70,16 @@ def _begins(house: House, now: datetime) -> datetime | None:
     return local.replace(hour=FROM_H, minute=0, second=0, microsecond=0)
 
 
+def _busy(house: House) -> bool:
+    """Whether something real is open anywhere: the desk's line is left to it."""
+    with house.database.read() as tx:
+        return store.any_open(tx)
+
+
 def said(house: House, event: CarrierEvent) -> Prompt | None:
     """What the desk hears in a test call; None for a call that is none, or where nothing is said."""
     with house.database.read() as tx:
-        tried, busy = site_store.fact(tx, TRIED), bool(store.all_open_incidents(tx))
+        tried = site_store.fact(tx, TRIED)
     reference = tried.value.partition(" ")[0] if tried is not None else ""
     if not reference or event.reference != reference or event.kind is CarrierEventKind.STATUS:
         return None
@@ -82,7 +87,7 @@ def said(house: House, event: CarrierEvent) -> Prompt | None:
     if event.kind is CarrierEventKind.ANSWERED:
         if event.voicemail:
             return messages.voicemail_neutral(language)
-        return messages_drill.say("desk_stopped", language) if busy else _menu(language, reference, 1)
+        return messages_drill.say("desk_stopped", language) if _busy(house) else _menu(language, reference, 1)
     digit = event.digits[:1]
     if digit in CONFIRMING:
         with house.database.write() as tx:
