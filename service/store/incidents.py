@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, exists, func, insert, select, update
+from sqlalchemy import Row, and_, bindparam, exists, func, insert, select, update
 
 from service.store.database import Tx
 from service.store.tables import AlarmConditionRow, Counter, Event, IncidentLog, IncidentRow, table
 
 _CONDITION, _INCIDENT = table(AlarmConditionRow), table(IncidentRow)
 _LOG, _EVENT, _COUNTER = table(IncidentLog), table(Event), table(Counter)
+_ONE = select(_INCIDENT).where(_INCIDENT.c.id == bindparam("of"))
 
 
 def add_condition(tx: Tx, **values: Any) -> None:
@@ -98,7 +99,7 @@ def condition_ended(tx: Tx, patient_id: UUID, condition_id: UUID) -> bool:
 
 
 def incident(tx: Tx, incident_id: UUID) -> Row[Any] | None:
-    return tx.conn.execute(select(_INCIDENT).where(_INCIDENT.c.id == incident_id)).first()
+    return tx.conn.execute(_ONE, {"of": incident_id}).first()
 
 
 def open_incident_of(tx: Tx, patient_id: UUID) -> Row[Any] | None:

@@ -33,6 +33,7 @@ PENDING, CLAIMED, SENT, ENDED = "pending", "claimed", "sent", "ended"
 CANCELLED, EXPIRED, FAILED = "cancelled", "expired", "failed"
 CALLING_OFF = "calling_off"
 """A call that was sent, may still ring and needs nobody to pick it up: it is to be hung up."""
+_ONE = select(_OUTBOX).where(_OUTBOX.c.id == bindparam("of"))
 
 
 def add_notifications(tx: Tx, rows: list[dict[str, Any]]) -> None:
@@ -41,7 +42,7 @@ def add_notifications(tx: Tx, rows: list[dict[str, Any]]) -> None:
 
 
 def notification(tx: Tx, notification_id: UUID) -> Row[Any] | None:
-    return tx.conn.execute(select(_OUTBOX).where(_OUTBOX.c.id == notification_id)).first()
+    return tx.conn.execute(_ONE, {"of": notification_id}).first()
 
 
 def notifications_of(tx: Tx, incident_ids: list[UUID]) -> Sequence[Row[Any]]:

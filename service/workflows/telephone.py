@@ -10,7 +10,7 @@ from sqlalchemy import Row
 
 from dispatch import escalation, messages
 from dispatch.codes import Log, Outcome
-from dispatch.incident import SETTLING, Channel, LogEntry, State, Target
+from dispatch.incident import Channel, LogEntry, Target
 from dispatch.notifier import CallStatus, CarrierEvent, CarrierEventKind, Prompt
 from service.sealing import SealingError
 from service.store import calling_off, outbox
@@ -59,6 +59,8 @@ def carrier_event(house: House, event: CarrierEvent) -> Prompt | None:
     if row is None:
         log("callback_unknown", provider_id=event.provider_id)
         return None if event.kind is CarrierEventKind.STATUS else messages.nothing_open("ko")
+    if event.kind is CarrierEventKind.STATUS and not _is_news(row, event):
+        return None
     prompt: Prompt | None = None
 
     def work(tx: Tx) -> Prompt | None:
@@ -86,19 +88,28 @@ def _row_of(house: House, event: CarrierEvent) -> Row[Any] | None:
         return outbox.notification(tx, notification_id)
 
 
+def _is_news(row: Row[Any], event: CarrierEvent) -> bool:
+    """A call's state only goes up: what is not above the known one is late, repeated or reordered."""
+    if event.bridged is not None:
+        log("bridge_ended", notification=row.id, how=event.bridged.value)
+        return False
+    known = CallStatus(row.call_status) if row.call_status else None
+    return event.status is not None and (known is None or event.status.rank > known.rank)
+
+
 def _handle(house: House, tx: Tx, before: Row[Any], event: CarrierEvent) -> Prompt | None:
     other = channels.other_kind(before)
     if other is not None:
         return _of_other_kind(house, tx, before, event)
+    if event.kind is CarrierEventKind.STATUS:
+        _status(house, tx, before, event, house.clock())
+        return None
     case = cases.load(house, tx, before.patient_id, before.incident_id)
     row = outbox.notification(tx, before.id)
     if case is None or row is None:
         return messages.nothing_open("ko")
     now = house.clock()
     call = Call(row, case, language(house, tx, row, case.incident.policy.language))
-    if event.kind is CarrierEventKind.STATUS:
-        _status(house, tx, call, event, now)
-        return None
     if event.kind is CarrierEventKind.ANSWERED:
         return _answered(house, tx, call, event, now)
     return _digits(house, tx, call, event, now)
@@ -133,18 +144,24 @@ def language(house: House, tx: Tx, row: Row[Any], of_patient: str) -> str:
     return of_patient if row.target == Target.PATIENT else people.language_of(tx, row.target_id)
 
 
-def _status(house: House, tx: Tx, call: Call, event: CarrierEvent, now: datetime) -> None:
-    row = call.row
-    outcome = _note_status(house, tx, row, event, now)
+def _status(house: House, tx: Tx, before: Row[Any], event: CarrierEvent, now: datetime) -> None:
+    """A text, and a call that only goes on, say nothing to the case: it is not opened for them."""
+    people_store.lock_patient(tx, before.patient_id)
+    row = outbox.notification(tx, before.id)
+    outcome = None if row is None else _note_status(house, tx, row, event, now)
+    if row is None or outcome is None:
+        return
     if not outcome:
-        if outcome is not None and row.channel == Channel.VOICE and event.status is not CallStatus.IN_PROGRESS:
-            _in_vain(tx, call, now)
+        if row.channel == Channel.VOICE and event.status is not CallStatus.IN_PROGRESS:
+            # A sender that died over it, or was slow, lets a call ring that was not needed any more when it began.
+            calling_off.call_off(tx, now, notification_id=row.id)
         return
     if outcome == Outcome.CALLED_OFF and calling_off.in_vain(tx, row.id):
-        _called_off(house, tx, call, now)
+        _called_off(house, tx, row, now)
     elif row.channel == Channel.VOICE and _without_a_key(outcome):
-        ended = call_ended(call.case.incident, row, _ended_as(outcome), now)
-        cases.settle(house, tx, call.case, ended, now)
+        case = cases.load(house, tx, row.patient_id, row.incident_id)
+        if case is not None:
+            cases.settle(house, tx, case, call_ended(case.incident, row, _ended_as(outcome), now), now)
     log("call_ended", incident=row.incident_id, step=row.step, attempt=row.attempt, outcome=outcome)
 
 
@@ -160,16 +177,8 @@ def _ended_as(outcome: str) -> str:
     return Outcome.FAILED if outcome == Outcome.CALLED_OFF else outcome
 
 
-def _in_vain(tx: Tx, call: Call, now: datetime) -> None:
-    """A sender that died over it, or was slow, lets a call ring that was not needed any more when it began."""
-    incident = call.case.incident
-    if incident.acknowledged or incident.state in {*SETTLING, State.CLOSED}:
-        calling_off.call_off(tx, now, notification_id=call.row.id)
-
-
-def _called_off(house: House, tx: Tx, call: Call, now: datetime) -> None:
+def _called_off(house: House, tx: Tx, row: Row[Any], now: datetime) -> None:
     """Hung up by ourselves: a line in the log, and no answer of anybody's."""
-    row = call.row
     entry = LogEntry(what=Log.CALLED_OFF, who=callee(row))
     cases.write_log(house, tx, row.patient_id, row.incident_id, [entry], now)
     ids = {"patient_id": row.patient_id, "incident_id": row.incident_id}
@@ -179,14 +188,8 @@ def _called_off(house: House, tx: Tx, call: Call, now: datetime) -> None:
 def _note_status(house: House, tx: Tx, row: Row[Any], event: CarrierEvent, now: datetime) -> str | None:
     """Write a call's or text's new state down: its outcome once over, empty before, None where it is no news."""
     status = event.status
-    if event.bridged is not None:
-        log("bridge_ended", notification=row.id, how=event.bridged.value)
+    if status is None or not _is_news(row, event):
         return None
-    if status is None:
-        return None
-    known = CallStatus(row.call_status) if row.call_status else None
-    if known is not None and status.rank <= known.rank:
-        return None  # late, repeated or reordered: a call's state never goes back
     values: dict[str, Any] = {"call_status": status.value, "provider_id": event.provider_id}
     if row.sent_at is None:
         values["sent_at"] = now

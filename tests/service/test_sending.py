@@ -307,3 +307,24 @@ def test_pages_go_before_what_may_wait(stage: Stage) -> None:
         )
         [first] = outbox.claim_notifications(tx, "w", stage.clock(), stage.clock() + timedelta(seconds=5), 1)
     assert first.id == page
+
+
+def test_word_of_a_call_that_says_nothing_new_waits_for_no_writer(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = pending_page(stage)
+    send(stage)
+
+    def told(status: str) -> int:
+        form = {"CallSid": str(one(stage, page).provider_id), "CallStatus": status, "To": "+821055550001"}
+        return stage.callback(f"/v1/telephony/twilio/status/{page}", form).status_code
+
+    def busy(*_given: Any, **_more: Any) -> None:
+        raise AssertionError("nothing is to be written")
+
+    assert told("ringing") < 300
+    monkeypatch.setattr(stage.house.committer, "run", busy)
+    assert (told("initiated"), told("ringing")) == (204, 204)
+    monkeypatch.undo()
+    assert told("no-answer") < 300
+    assert one(stage, page).call_status == "no_answer"
