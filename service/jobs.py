@@ -38,6 +38,8 @@ DESK_S = 30.0
 BEAT_S = 2.0
 HANDOVER_S = 1.0
 JOBS_MOST = 16
+AT_ONCE = frozenset({"steps", "outbox", "calling_off", "sweep", "audit"})
+"""What looks after people whose case is open, or should be: never later for a process that keeps ending."""
 CLOCK_S = 0.5
 """How often the clock is looked at, and by how much it must have been set to matter."""
 
@@ -60,8 +62,9 @@ class Ticker:
         self._ended = threading.Event()
         self._watch = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
 
-    def every(self, name: str, seconds: float, work: Callable[[], None]) -> None:
-        self._scheduler.add_job(work, "interval", seconds=seconds, id=name)
+    def every(self, name: str, seconds: float, work: Callable[[], None], *, at_once: bool) -> None:
+        first = {"next_run_time": datetime.fromtimestamp(time.time(), UTC)} if at_once else {}
+        self._scheduler.add_job(work, "interval", seconds=seconds, id=name, **first)
 
     def start(self) -> None:
         self._scheduler.start()
@@ -114,7 +117,7 @@ class Jobs:
             ("drills", SWEEP_S, self._drills),
             ("desk", DESK_S, self._desk),
         ):
-            self._ticker.every(name, seconds, self._guarded(name, work))
+            self._ticker.every(name, seconds, self._guarded(name, work), at_once=name in AT_ONCE)
         self._ticker.start()
         # At once, for whoever watches; a disk that is full now may have room at the next beat.
         self._guarded("beat", self._beat)()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from service.store.database import UNAVAILABLE, Tx
 from service.workflows import cases, causes, memory, outages, people
 from service.workflows.house import House, log, warn, where
 
+NEVER = datetime.max.replace(tzinfo=UTC)
 STILL_TRUE_AFTER = {Priority.HIGH: timedelta(minutes=15), Priority.MEDIUM: timedelta(minutes=60)}
 """Policy: a sign that is still there this long after its case closed is a case again."""
 SILENCE_AGAIN = timedelta(minutes=30)
@@ -38,19 +39,20 @@ def run_due(house: House) -> int:
 def audit(house: House) -> int:
     """Re-check every open case: one without a next step, or with one that a clock set back put too far off.
 
-    Returns how many cases had to be put right.
+    Returns how many cases had to be put right. Those are first whose step is farthest off: what is put right moves
+    back in this order, so that jobs that keep being killed get through all the same.
     """
     now, mended = house.clock(), 0
     with house.database.read() as tx:
         rows = store.all_open_incidents(tx)
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row.next_step_at or NEVER, reverse=True):
         if row.next_step_at is not None and row.next_step_at <= now:
             continue  # it is due: `run_due` takes it, and nothing is amiss
         try:
             case = cases.open_case(house, row)
         except SealingError:
             continue  # its own due time brings it to `run_due`, which puts the desk on it
-        if row.next_step_at is None or _amiss(case, now):
+        if row.next_step_at != case.next_step_at or _amiss(case, now):
             _step(house, row.patient_id, row.id)
             mended += 1
     return mended

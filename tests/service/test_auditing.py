@@ -142,3 +142,27 @@ def test_the_measures_tell_what_the_auditor_found(stage: Stage) -> None:
     assert measures["ansim_watchdog_looks"][1] == 0
     names = ("ansim_steps_overdue", "ansim_pages_after_ack", "ansim_leases_dead", "ansim_quiet_overdue")
     assert all(measures[name][1] == 0 for name in names)
+
+
+def test_jobs_that_keep_being_killed_mend_every_case_in_the_end(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        sos(stage)
+    # Written while the clock was an hour ahead.
+    with stage.house.database.read() as tx:
+        later = {row.id: row.next_step_at + timedelta(hours=1) for row in store.all_open_incidents(tx)}
+    for incident_id, at in later.items():
+        change(stage, update(_INCIDENT).where(_INCIDENT.c.id == incident_id).values(next_step_at=at))
+    step, mended = ticking._step, set()
+
+    def killed_after_one(house: Any, patient_id: UUID, incident_id: UUID) -> None:
+        step(house, patient_id, incident_id)
+        mended.add(incident_id)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ticking, "_step", killed_after_one)
+    for _ in later:
+        with pytest.raises(KeyboardInterrupt):
+            ticking.audit(stage.house)
+    assert mended == set(later)

@@ -13,12 +13,13 @@ from typing import Self
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from service import jobs as jobs_module
 from service.app import build_house
 from service.config import Settings
 from service.jobs import Jobs
 from service.store import schema
 from service.tools import stage
-from service.workflows import sending, ticking
+from service.workflows import auditing, sending, ticking
 
 SET_BACK = timedelta(hours=1)
 WAIT_MOST_S = 15.0
@@ -95,3 +96,13 @@ def test_jobs_that_start_while_the_disk_is_full_begin_all_the_same(
     monkeypatch.setattr(ticking, "beat", full)
     jobs.start()
     assert ticked.wait(WAIT_MOST_S)
+
+
+def test_what_looks_after_open_cases_begins_with_the_jobs_and_not_an_interval_later(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = threading.Event()
+    monkeypatch.setattr(jobs_module, "SWEEP_S", 3600.0)
+    monkeypatch.setattr(auditing, "look", lambda _house: looked.set())
+    jobs.start()
+    assert looked.wait(WAIT_MOST_S)
