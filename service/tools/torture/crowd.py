@@ -33,7 +33,8 @@ from service.tools.torture.town import (
 POSTERS = 20
 STAFF = 20
 REST_S = 0.1
-PATIENCE_S = (15.0, 45.0)
+LOOKED_AFTER = 0.75
+PATIENCE_S = (10.0, 30.0)
 ANSWER_MOST_S = 240.0
 BEAT_S = SILENT_AFTER_S / 4
 
@@ -196,8 +197,8 @@ class Crowd:
 
     def _intend(self, now: float) -> dict[str, float]:
         plan = {"seen": now}
-        # Half of what waits long is taken at the board; the other half hangs on the telephones alone.
-        if self.rng.random() < 0.5:
+        # Most of what waits long is taken at the board; the others hang on the telephones alone.
+        if self.rng.random() < LOOKED_AFTER:
             plan["acknowledge"] = now + self.rng.uniform(*PATIENCE_S)
         draw = self.rng.random()
         if draw < 0.08:

@@ -18,7 +18,7 @@ from service.tools.torture.town import dice
 KILLED = ([WEB], [JOBS], list(PARTS))
 MODES = ("500", "timeout", "timeout_acted", "429", "out_of_credit")
 HANG_S = 6.0
-REST_S = (0.3, 2.5)
+REST_S = (0.5, 5.0)
 LASTS_S = (0.5, 3.0)
 
 

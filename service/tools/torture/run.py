@@ -37,7 +37,7 @@ from service.tools.torture.town import Town, dice, settle
 OK, NOT_MET, USAGE = 0, 1, 2
 PATIENTS = (60, 600)
 OPEN_SHARE = 0.8
-OPEN_MOST = 120
+OPEN_MOST = 160
 """More at once than a district of thousands has in its worst hour."""
 CALM_INCIDENTS = (10, 200)
 CALM_PER_S = 2.0
