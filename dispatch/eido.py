@@ -8,6 +8,7 @@ Times are also given under the names of NEMSIS eTimes, where there is one (nemsi
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from html import escape
 from typing import Any
 from uuid import UUID
@@ -46,10 +47,15 @@ class Subject(msgspec.Struct, kw_only=True, frozen=True):
     phones: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     """Worded: dementia, cannot use the telephone ..."""
+    flags_said: tuple[str, ...] = ()
+    """The same as whole sentences."""
 
 
 class Finding(msgspec.Struct, kw_only=True, frozen=True):
-    """A sign: what it says in words, with value, usual value and age, and since when."""
+    """A sign: what it says in words, with value, usual value and age, and since when.
+
+    ``spoken`` tells of no value as if it were of now: those are measured, each with its own age.
+    """
 
     code: str
     text: str
@@ -72,18 +78,30 @@ class Measured(msgspec.Struct, kw_only=True, frozen=True):
 class Entry(msgspec.Struct, kw_only=True, frozen=True):
     at: datetime
     text: str
+    spoken: str = ""
+    """The same as a whole sentence; empty where ``text`` is one."""
+
+
+class Part(StrEnum):
+    """What somebody does about it, as far as they told us."""
+
+    TOOK = "took"
+    """They know and have taken charge; nobody said that they are on the way."""
+    GOING = "going"
+    LATE = "late"
+    """They should have been there by now."""
+    THERE = "there"
 
 
 class Helper(msgspec.Struct, kw_only=True, frozen=True):
-    """Somebody who was rung, or goes."""
+    """Somebody who was rung; ``part`` is None for who neither has it nor is there."""
 
     name: str
     relation: str = ""
     phone: str | None = None
     result: str = ""
-    going: bool = False
+    part: Part | None = None
     eta_at: datetime | None = None
-    arrived: bool = False
 
 
 class Number(msgspec.Struct, kw_only=True, frozen=True):
@@ -271,7 +289,7 @@ class _Shape:
                     personIncidentRoleRegistryText=["Other"],
                     ncPersonComponent={"ncPersonName": [{"ncPersonFullName": {"value": helper.name}}]},
                     callBackReference=self._callback(helper.phone or ""),
-                    eta=_time(helper.eta_at) if helper.eta_at and not helper.arrived else None,
+                    eta=_time(helper.eta_at) if helper.eta_at and helper.part is Part.GOING else None,
                     notesReference=[self._note(said)] if said else None,
                 )
             )

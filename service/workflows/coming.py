@@ -9,6 +9,7 @@ from uuid import UUID
 
 from dispatch import escalation, messages, messages_doors
 from dispatch.codes import Log, Role
+from dispatch.eido import Part
 from dispatch.incident import Incident, Reason, State, UnitStage, progress_states
 from service.sealing import SealingError
 from service.store.database import Tx
@@ -110,6 +111,19 @@ def stages_face(incident: Incident, language: str) -> list[dict[str, str]]:
 def unspoken(incident: Incident, written: Iterable[str]) -> bool:
     """Whether somebody pressed the help button and, as far as we know, nobody spoke with them or was there."""
     return incident.open and incident.sos and "first_help_at" not in incident.times and SPOKE.isdisjoint(written)
+
+
+def part_of(incident: Incident, person_id: UUID, now: datetime) -> Part | None:
+    """What somebody does about it as far as they told us: to have taken it is not to be on the way."""
+    if not incident.open:
+        return None
+    going, awaited = incident.going, incident.awaited
+    arrived = going is not None and going.person_id == person_id and going.arrived_at is not None
+    if person_id in incident.there or arrived:
+        return Part.THERE
+    if awaited is not None and awaited.person_id == person_id:
+        return Part.GOING if awaited.eta_at > now else Part.LATE
+    return Part.TOOK if incident.acknowledged and incident.owner_id == person_id else None
 
 
 def going_face(incident: Incident) -> dict[str, Any] | None:

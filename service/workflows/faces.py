@@ -21,7 +21,7 @@ from service.store import outbox as outbox_store
 from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import carriers, cases, contact_standing, health, outages, people, records, signs, vital_faces
-from service.workflows.coming import going_face, stages_face, there_face, told_reasons, unit_face, unspoken
+from service.workflows.coming import going_face, part_of, stages_face, there_face, told_reasons, unit_face, unspoken
 from service.workflows.house import DESK, House, warn
 from service.workflows.words import WORDS, relation_text, say
 
@@ -287,7 +287,8 @@ def _contacts(
     profiles = people.profiles(house, tx, [c.person_id for c in case.policy.contacts])
     broken = {p.person_id for p in people_store.phones_of(tx, list(profiles)) if p.broken_at and not p.retired_at}
     # Whether somebody can be rung now is no part of how a closed case went.
-    standings = contact_standing.standings(house, tx, case, house.clock(), language) if case.open else {}
+    now = house.clock()
+    standings = contact_standing.standings(house, tx, case, now, language) if case.open else {}
     found = []
     for contact in case.policy.contacts:
         calls = [
@@ -307,7 +308,7 @@ def _contacts(
                 "phone": profile.phones[0] if profile and profile.phones else None,
                 "result_text": _result(last, language) if last else None,
                 "at": last.sent_at or last.created_at if last else None,
-                "going": case.open and case.acknowledged and case.owner_id == contact.person_id,
+                "part": part_of(case, contact.person_id, now),
                 "broken": case.open and contact.person_id in broken,
                 "standing": standings.get(contact.person_id),
             }

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from dispatch import eido, escalation, messages
+from dispatch import eido, escalation, handover_signs, messages
+from dispatch.alarm import AlarmCondition
 from dispatch.codes import Log
 from dispatch.handover_script import script
-from dispatch.incident import Handover, Incident, allowed_actions
+from dispatch.incident import Handover, Incident, Reason, allowed_actions
+from dispatch.spoken_numbers import spans
 from service.sealing import SealingError
 from service.store import incidents as store
 from service.store import people as people_store
+from service.store.database import Tx
 from service.workflows import cases, faces, records, signs, vital_faces
 from service.workflows.coming import reason_until, top_reasons
 from service.workflows.house import House, log
 from service.workflows.incidents import Refused, changed
 
 SAME_LOOK = timedelta(minutes=5)
+WORST_OF = timedelta(hours=6)
+"""Policy: over how long the worst value of a sign is looked for."""
 LONGEST_TO = 100
 PLAIN = re.compile(rf"[^<>]{{1,{LONGEST_TO}}}")
 LONGEST_REASON = 300
@@ -54,10 +60,18 @@ WORDS: dict[str, tuple[str, str]] = {
     "unknown.home": ("지금 집에 있는지", "whether they are at home now"),
     "unknown.vitals": ("지금의 생체신호", "their vital signs now"),
     "unknown.pressure": ("혈압", "the blood pressure"),
-    "unknown.history": ("앓는 병과 먹는 약", "illnesses and medicines"),
+    "unknown.history": ("앓는 병과 먹는 약", "their illnesses and medicines"),
     "number.centre": ("관제센터", "our control centre"),
     "number.person": ("본인", "the person"),
-    "number.helper": ("가고 있는 사람", "who is going there"),
+    "number.took": ("맡은 사람", "whoever has taken charge"),
+    "number.going": ("가고 있는 사람", "whoever is on the way"),
+    "number.late": ("가기로 한 사람", "whoever should be there by now"),
+    "number.there": ("곁에 있는 사람", "whoever is with them"),
+    "flag.dementia": (
+        "치매가 있어 본인의 대답만으로는 판단할 수 없습니다.",
+        "They have dementia, so their own answer cannot be relied on.",
+    ),
+    "flag.voice": ("전화로 대화하기 어렵습니다.", "They cannot easily talk on the telephone."),
     "centre": ("안심 관제센터", "Ansim control centre"),
 }
 
@@ -79,7 +93,9 @@ def record(house: House, incident_id: UUID, viewer_id: UUID, language: str, *, o
         except SealingError:
             case = None
         seen = signs.look(house, tx, row.patient_id, now) if open_case else None
-        lines = records.log_records(house, tx, row, language)
+        findings = _findings(house, tx, case, language, row.closed_at or now)
+        written = records.log_lines(house, tx, row)
+        lines = records.worded(house, tx, written, language)
         care = faces._care(house, people_store.patient(tx, row.patient_id))
         by = records.names_of(house, tx, [viewer_id], language)[viewer_id]
     patient = face["patient"]
@@ -91,6 +107,7 @@ def record(house: House, incident_id: UUID, viewer_id: UUID, language: str, *, o
         for v, shown in (zip(seen.vitals, vital_faces.latest(seen, language), strict=True) if seen else ())
     )  # fmt: skip
     helpers = tuple(_helper(one, case) for one in face["contacts"])
+    flags = {"flag.dementia": care.dementia, "flag.voice": not care.voice_works}
     subject = eido.Subject(
         name=patient["name"],
         age=patient["age"],
@@ -98,9 +115,14 @@ def record(house: House, incident_id: UUID, viewer_id: UUID, language: str, *, o
         language=language,
         phones=tuple(patient.get("phones") or ()),
         flags=tuple(patient.get("flags") or ()),
+        flags_said=tuple(_say(key, language) for key, is_so in flags.items() if is_so),
     )
     place = eido.Place(address=patient["address"], access_note=patient["access_note"], district=care.district)
-    answers = tuple(eido.Entry(at=line.at, text=line.text) for line in lines if _of_the_person(line))
+    answers = tuple(
+        eido.Entry(at=line.at, text=line.text, spoken=handover_signs.answer_said(said.what, said.params, language))
+        for line, (_, said) in zip(lines, written, strict=True)
+        if _of_the_person(line)
+    )
     spoke = any(line.what in SPOKE for line in lines)
     away = bool(care.away_until and care.away_until > now)
     return eido.Record(
@@ -116,7 +138,7 @@ def record(house: House, incident_id: UUID, viewer_id: UUID, language: str, *, o
         element=urlsplit(house.settings.public_url).hostname or "ansim",
         subject=subject,
         place=place,
-        findings=_findings(case, language, row.closed_at or now),
+        findings=findings,
         vitals=measured,
         times=dict(case.times) if case else {},
         answers=answers[-ANSWERS_SHOWN:],
@@ -133,7 +155,9 @@ def _of_the_person(line: records.LogRecord) -> bool:
     return line.what in ASKED_AND_ANSWERED and (line.what != Log.PICKED_UP or line.who == "patient")
 
 
-def _findings(case: Incident | None, language: str, at: datetime) -> tuple[eido.Finding, ...]:
+def _findings(
+    house: House, tx: Tx, case: Incident | None, language: str, at: datetime
+) -> tuple[eido.Finding, ...]:
     """The signs that matter most, the most urgent first."""
     if case is None:
         return ()
@@ -141,7 +165,7 @@ def _findings(case: Incident | None, language: str, at: datetime) -> tuple[eido.
         eido.Finding(
             code=reason.condition.code,
             text=messages.reason_text(reason.condition, language, reason_until(reason, at)),
-            spoken=messages.reason_text(reason.condition, language, reason_until(reason, at), spoken=True),
+            spoken=_spoken(house, tx, case, reason, language, at),
             priority=reason.condition.priority.value,
             started_at=reason.condition.started_at,
             ended=reason.ended_at is not None,
@@ -150,16 +174,33 @@ def _findings(case: Incident | None, language: str, at: datetime) -> tuple[eido.
     )
 
 
+def _spoken(house: House, tx: Tx, case: Incident, reason: Reason, language: str, at: datetime) -> str:
+    """A sign as 119 hears it: since when, and how bad it was; how it is now the measured values say."""
+    worst = _worst(house, tx, case.patient_id, reason.condition, reason_until(reason, at))
+    return handover_signs.sign_said(reason.condition, language, at, worst, reason.ended_at)
+
+
+def _worst(house: House, tx: Tx, patient_id: UUID, condition: AlarmCondition, at: datetime) -> float | None:
+    """The worst value of a sign since it began: of what was found at first, and of medians of three since then."""
+    of, found = handover_signs.watched(condition), condition.params.get("value")
+    if of is None or not isinstance(found, int | float):
+        return None
+    vital, lowest = of
+    since = max(condition.started_at, at - WORST_OF)
+    values = [v for _, v in signs.points(house, tx, patient_id, vital, since, at) if v > 0]
+    lasting = [median(values[i : i + 3]) for i in range(len(values) - 2)]
+    return min([found, *lasting]) if lowest else max([found, *lasting])
+
+
 def _helper(contact: dict[str, Any], case: Incident | None) -> eido.Helper:
-    going = case.going if case and contact["going"] else None
+    part = contact["part"]
     return eido.Helper(
         name=contact["name"],
         relation=contact["relation"],
         phone=contact["phone"],
         result=contact["result_text"] or "",
-        going=contact["going"],
-        eta_at=going.eta_at if going else None,
-        arrived=going is not None and going.arrived_at is not None,
+        part=part,
+        eta_at=case.going.eta_at if case and case.going and part in {eido.Part.GOING, eido.Part.LATE} else None,
     )
 
 
@@ -168,7 +209,7 @@ def _callbacks(
 ) -> tuple[eido.Number, ...]:
     """Our desk first: somebody there knows the case. Then who is going, then the person."""
     found = [(_say("number.centre", language), house.settings.fallback_number)]
-    found += [(_say("number.helper", language), one.phone) for one in helpers if one.going and one.phone]
+    found += [(_say(f"number.{one.part}", language), one.phone) for one in helpers if one.part and one.phone]
     found += [(_say("number.person", language), one) for one in subject.phones[:1]]
     return tuple(eido.Number(label=label, phone=number) for label, number in found if number)
 
@@ -218,7 +259,7 @@ def face(house: House, incident_id: UUID, viewer_id: UUID, language: str, *, ope
         "now": found.made_at,
         "id": incident_id,
         "record": found,
-        "script": script(found, language) if open_case else [],
+        "script": [spans(line, language) for line in script(found, language)] if open_case else [],
         "offers": [_offer(offer, names[offer.by]) for offer in offers],
         "standing": _standing(offers, case),
         "actions": actions,

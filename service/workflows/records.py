@@ -245,6 +245,11 @@ def _owner(house: House, tx: Tx, case: Incident, language: str) -> OwnerRecord |
 
 def log_records(house: House, tx: Tx, row: Row[Any], language: str) -> list[LogRecord]:
     """The case's timeline, worded; a line that cannot be opened says so and keeps its place."""
+    return worded(house, tx, log_lines(house, tx, row), language)
+
+
+def log_lines(house: House, tx: Tx, row: Row[Any]) -> list[tuple[Row[Any], cases.Line]]:
+    """The case's timeline as it was written."""
     lines: list[tuple[Row[Any], cases.Line]] = []
     for entry in store.log(tx, row.patient_id, row.id):
         record = f"{row.id}:{entry.seq}"
@@ -254,6 +259,11 @@ def log_records(house: House, tx: Tx, row: Row[Any], language: str) -> list[LogR
             warn("record_unreadable", table="incident_log", record=record, why=type(error).__name__)
             line = cases.Line(what="record_unreadable", who="system")
         lines.append((entry, line))
+    return lines
+
+
+def worded(house: House, tx: Tx, lines: list[tuple[Row[Any], cases.Line]], language: str) -> list[LogRecord]:
+    """Lines as they read in a language."""
     wanted = {person for _, line in lines for person in _people_in(line)}
     names = names_of(house, tx, wanted, language)
 

@@ -125,7 +125,7 @@ def test_nobody_is_on_the_way_or_there_in_a_closed_case(played: Played, language
     told = [after[name] for name in ("unit", "going", "fine_text", "deadline_at", "next_step_text")]
     assert told == [None] * 5
     assert (after["there_names"], after["safe_names"], after["call_list"]) == ([], [], [])
-    assert not [c for c in after["contacts"] if c["going"] or c["broken"] or c["standing"]]
+    assert not [c for c in after["contacts"] if c["part"] or c["broken"] or c["standing"]]
 
 
 def test_the_record_for_machines_counts_no_further_than_the_closing(played: Played) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,8 +15,10 @@ import pytest
 from doors_stage import assert_problem, make_stage
 from proof_stage import Played, play
 
+from dispatch.handover_script import script
 from service.store import audit
-from service.workflows import handover, handover_partner, ticking
+from service.store import incidents as store
+from service.workflows import caregiving, handover, handover_partner, ticking
 
 
 @pytest.fixture
@@ -35,7 +38,7 @@ def test_the_record_holds_all_that_a_call_taker_asks(played: Played) -> None:
     assert record.findings[0].code == "sos"
     assert {one.name for one in record.vitals} >= {"heart rate", "blood oxygen"}
     assert [one.phone for one in record.callbacks] == ["+82515550199", "+821055550001", "+821055500101"]
-    assert [one.going for one in record.helpers] == [True]
+    assert [one.part for one in record.helpers] == ["took"]
     assert "whether they are conscious" in record.unknown
     assert "the address" in record.unknown
 
@@ -250,3 +253,56 @@ def test_an_acceptance_without_a_reference_says_that_none_was_given(played: Play
     handover.answered(house, played.dispatcher_id, played.incident_id, True)
     page = client.get(f"/incidents/{played.incident_id}/handover").text
     assert page.count("접수 번호는 받지 못했습니다") == 2, "beside the standing and in the list of offers"
+
+
+def test_who_took_it_is_handed_over_as_going_only_once_they_said_that_they_go(played: Played) -> None:
+    house, daughter = played.stage.house, played.caregiver_id
+
+    def said(action: str | None = None, **fields: str) -> str:
+        if action is not None:
+            caregiving.act(house, daughter, played.incident_id, action, fields)
+        return "\n".join(script(record_of(played), "en"))
+
+    assert "knows of it and has taken charge" in said() and "on the way, and" not in said()
+    assert "To reach whoever has taken charge, please ring" in said()
+    assert "is expected there in about twenty minutes" in said("going", eta_min="20")
+    assert "To reach whoever is on the way, please ring" in said()
+    played.stage.clock.advance(21 * 60)
+    assert "said that they would be there by now" in said()
+    assert "is with them now" in said("arrived")
+    assert "on the way" not in said()
+
+
+def test_the_worst_value_since_a_sign_began_is_read_and_one_odd_value_is_not(tmp_path: Path) -> None:
+    stage = make_stage(tmp_path)
+    patient_id, dispatcher_id = stage.patient(), stage.person("dispatcher", name="이서연")
+    band = stage.band(patient_id)
+
+    def measured(*values: int) -> None:
+        for spo2 in values:
+            stage.clock.advance(60)
+            vitals = {"heart_rate_bpm": 80, "spo2_pct": spo2, "worn": True}
+            assert band.post(band.upload(vitals, at=stage.clock())).status_code == 200
+
+    measured(97, 97, 86, 86, 86, 86, 83, 83, 83, 70, 89, 89)
+    with stage.house.database.read() as tx:
+        [row] = store.all_open_incidents(tx)
+    shown = handover.record(stage.house, row.id, dispatcher_id, "en", open_case=True)
+    [line] = [line for line in script(shown, "en") if "It began" in line]
+    assert line.startswith("Blood oxygen is low. It began ") and "since then is eighty-three percent." in line
+    assert [one for one in script(shown, "en") if "blood oxygen was eighty-nine percent" in one]
+    measured(97, 97, 97, 97)
+    passed = "\n".join(script(handover.record(stage.house, row.id, dispatcher_id, "en", open_case=True), "en"))
+    assert re.search(r"The following sign passed .* ago\. Blood oxygen is low\. It began", passed), passed
+    assert "blood oxygen was ninety-seven percent" in passed
+    stage.house.database.dispose()
+
+
+def test_the_page_marks_what_is_korean_in_an_english_script(played: Played) -> None:
+    stage = played.stage
+    stage.person("dispatcher", login="d", name="이서연")
+    client, csrf = stage.logged_in("d")
+    client.post("/language", data={"csrf": csrf, "lang": "en"})
+    page = client.get(f"/incidents/{played.incident_id}/handover").text
+    assert 'The person is <span lang="ko">김순자</span> (gim-sun-ja)' in page
+    assert '<span lang="en">' not in page

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dispatch.dry_run import CASES
+from dispatch.eido import Part
 from service.web import display, frame, help, pages, shield
 from service.web.text import LANGUAGES, MissingText, Translator, preferred, words
 from service.workflows.caregiving import NOTED
@@ -29,6 +30,7 @@ CLOSED_SETS = {
     "refused.": frame.REFUSALS,
     "error.": ("denied", "missing", "broken", "denied.what", "missing.what", "broken.what", "method", "method.what"),
     "noted.": tuple(NOTED),
+    "incident.part.": tuple(Part),
     "policies.scope.": tuple(Scope),
     "policies.case.": tuple(CASES),
     "policies.figure.": (
