@@ -35,6 +35,8 @@ NAMED = {"last_place": PLACES, "cause": CAUSES}
 """Parameters that are worded by a table of their own; what it does not know is left unsaid."""
 SILENT_SINCE = frozenset({"person_silent"})
 """Signs whose age is that of the silence: it began when they did."""
+SCORED = frozenset({"total", "known"})
+"""Parameters that say something only to who knows the early warning score."""
 
 UNITS_OF_TIME = (
     (86_400, {"ko": "{n}일", "en": "{n} day"}),
@@ -171,15 +173,19 @@ def sign_text(code: str, language: str) -> str:
     return REASONS.get(code, UNKNOWN_REASON)[spoken_language(language)].plain
 
 
-def reason_text(condition: AlarmCondition, language: str, now: datetime, *, spoken: bool = False) -> str:
+def reason_text(
+    condition: AlarmCondition, language: str, now: datetime, *, spoken: bool = False, plain: bool = False
+) -> str:
     """Why this alarm: the sign, its value, what is usual, and how old the measurement is.
 
     Ages grow with ``now``; pass the time at which an ended condition ended. A missing value leaves
-    its clause out, and an unknown code still says that something needs checking.
+    its clause out, and an unknown code still says that something needs checking. ``plain`` leaves a
+    score out, for family and neighbours.
     """
     language = spoken_language(language)
     words = REASONS.get(condition.code, UNKNOWN_REASON)[language]
-    sentence, clauses = _worded(words, _condition_values(condition, language, now))
+    known = _condition_values(condition, language, now)
+    sentence, clauses = _worded(words, {name: v for name, v in known.items() if not plain or name not in SCORED})
     if spoken:
         more = ", ".join(clauses)
         said = f"{sentence}. {more[0].upper()}{more[1:]}." if more else f"{sentence}."

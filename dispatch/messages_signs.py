@@ -195,8 +195,14 @@ MORE_VITALS: dict[str, Pair] = {
 """Things that a score counts beside what a device measures."""
 
 CAUSES: dict[str, Pair] = {
-    "our_outage": {"ko": "저희 쪽 장애로 보입니다", "en": "the fault seems to be ours"},
-    "network": {"ko": "통신 장애로 보입니다", "en": "the network seems to be down"},
+    "our_outage": {
+        "ko": "저희 쪽 장애로 보여 기기 소식이 늦을 수 있습니다",
+        "en": "the fault seems to be ours, so reports may come late",
+    },
+    "network": {
+        "ko": "통신이 끊긴 것으로 보여 기기 소식이 늦고, 보이는 값은 오래된 것일 수 있습니다",
+        "en": "the network seems to be down, so reports come late and values may be old",
+    },
     "flat": {"ko": "배터리가 다 된 것으로 보입니다", "en": "the battery seems to be flat"},
     "charging": {"ko": "충전하느라 빼 두신 것으로 보입니다", "en": "it seems to be on its charger"},
     "not_worn": {"ko": "기기를 빼 두신 것으로 보입니다", "en": "it had been taken off"},
@@ -206,4 +212,4 @@ CAUSES: dict[str, Pair] = {
     },
     "unknown": {"ko": "까닭은 알 수 없습니다", "en": "the cause is not known"},
 }
-"""Why nothing comes from a device."""
+"""Why nothing comes from a device, and what that means for whoever reads it."""

@@ -30,9 +30,9 @@ def top_reasons(case: Incident) -> list[Reason]:
     return sorted(shown, key=lambda r: (r.ended_at is not None, -r.condition.priority.rank))[:REASONS_MOST]
 
 
-def told_reasons(case: Incident, language: str, at: datetime) -> list[str]:
-    """Why, as it was at ``at``: a sign that ended before then is told as it ended."""
-    return [messages.reason_text(r.condition, language, reason_until(r, at)) for r in top_reasons(case)]
+def told_reasons(case: Incident, language: str, at: datetime, *, plain: bool = False) -> list[str]:
+    """Why, as it was at ``at``: a sign that ended before then is told as it ended; ``plain`` names no score."""
+    return [messages.reason_text(r.condition, language, reason_until(r, at), plain=plain) for r in top_reasons(case)]
 
 
 def reason_until(reason: Reason, at: datetime) -> datetime:
@@ -40,15 +40,18 @@ def reason_until(reason: Reason, at: datetime) -> datetime:
     return at if reason.ended_at is None else min(reason.ended_at, at)
 
 
-def who_and_why(house: House, tx: Tx, case: cases.Case, language: str, now: datetime) -> dict[str, Any]:
-    """Whom it is about, why, what they answered when asked, and where they live."""
+def who_and_why(
+    house: House, tx: Tx, case: cases.Case, language: str, now: datetime, *, plain: bool = True
+) -> dict[str, Any]:
+    """Whom it is about, why, what they answered when asked, and where they live; ``plain`` for all but the desk."""
     profile = people.profiles(house, tx, [case.patient.patient_id]).get(case.patient.patient_id)
     try:
         address = people.open_care(house, case.patient).address
     except SealingError:
         address = ""
     reasons = [
-        messages.reason_text(r.condition, language, r.ended_at or now, spoken=True) for r in top_reasons(case.incident)
+        messages.reason_text(r.condition, language, r.ended_at or now, spoken=True, plain=plain)
+        for r in top_reasons(case.incident)
     ]
     fine = messages.says_fine(language, case.incident.ask.fine_at, now)
     return {"patient_name": profile.name if profile else "", "reasons": reasons, "address": address, "fine": fine}

@@ -89,6 +89,8 @@ def case_row(
     viewer_id: UUID,
     language: str,
     now: datetime,
+    *,
+    plain: bool = False,
 ) -> dict[str, Any]:
     """One case in a line; a closed one is told as of its closing, whoever looks whenever."""
     at = row.closed_at or now
@@ -124,7 +126,7 @@ def case_row(
         return face
     ids = {n.target_id for n in outbox} | {c.person_id for c in case.policy.contacts}
     names = records.names_of(house, tx, ids | ({case.owner_id} if case.owner_id else set()), language)
-    face["reasons"] = told_reasons(case, language, at)
+    face["reasons"] = told_reasons(case, language, at, plain=plain)
     face["unit"] = unit_face(case, language)
     face["fine_text"] = messages.says_fine(language, case.ask.fine_at, now) if case.open else None
     face["deadline_at"] = case.deadline_at

@@ -88,7 +88,7 @@ def _card(
         "phones": profile.phones if profile else [],
         "word": seen.word,
         "word_text": say(f"word.{seen.word}", language),
-        "why": signs.why_text(seen, language, now),
+        "why": signs.why_text(seen, language, now, plain=True),
         "data_age_s": seen.data_age_s,
         "stale": seen.stale,
         "vitals": vital_faces.latest(seen, language),
@@ -98,7 +98,7 @@ def _card(
             if c.kind is AlarmKind.TECHNICAL and c.code != seen.why
         ],
         "lines": [
-            {"text": messages.reason_text(c, language, now), "since": c.started_at}
+            {"text": messages.reason_text(c, language, now, plain=True), "since": c.started_at}
             for c in seen.conditions
             if c.kind is AlarmKind.PHYSIOLOGICAL and c.priority is Priority.LOW
         ],
@@ -115,7 +115,7 @@ def _incident_strip(
     if row is None:
         return None
     outbox = list(outbox_store.notifications_of(tx, [row.id]))
-    face = faces.case_row(house, tx, row, outbox, DESK, language, now)
+    face = faces.case_row(house, tx, row, outbox, DESK, language, now, plain=True)
     names = records.names_of(house, tx, {n.target_id for n in outbox}, language)
     going, standing, there, fine = None, "", False, None
     beside: dict[str, Any] = {"may": {}, "there_names": [], "safe_names": []}
@@ -170,7 +170,7 @@ def _history(house: House, tx: Tx, patient_id: UUID, language: str) -> list[dict
             {
                 "incident_id": row.id,
                 "opened_at": row.opened_at,
-                "reason": messages.reason_text(reason.condition, language, until) if reason else "",
+                "reason": messages.reason_text(reason.condition, language, until, plain=True) if reason else "",
                 "outcome_text": messages.close_reason_text(case.close_reason, language)
                 if case.close_reason
                 else messages.state_text(case.state, language),

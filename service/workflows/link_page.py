@@ -195,7 +195,8 @@ def _told(house: House, tx: Tx, link: Link, action: str) -> dict[str, Any]:
     about = coming.who_and_why(house, tx, case, link.language, now)
     shown["told"] = about | {
         "reasons": [
-            messages.reason_text(r.condition, link.language, r.ended_at or now) for r in coming.top_reasons(incident)
+            messages.reason_text(r.condition, link.language, r.ended_at or now, plain=True)
+            for r in coming.top_reasons(incident)
         ],
         "access_note": _access_note(house, case),
         "phones": profile.phones if profile else [],

@@ -96,8 +96,8 @@ def _status(house: House, tx: Tx, patient: Row[Any], now: datetime) -> tuple[Sta
         return current_status(None, PersonSettings(), uploads.micros(now)), True
 
 
-def why_text(seen: Look, language: str, now: datetime) -> str:
-    """One sentence: the most urgent open condition, or why we cannot tell."""
+def why_text(seen: Look, language: str, now: datetime, *, plain: bool = False) -> str:
+    """One sentence: the most urgent open condition, or why we cannot tell; ``plain`` names no score."""
     fitting = [c for c in seen.conditions if c.code == seen.why] or (
         seen.conditions if seen.why == "sign" else []
     )
@@ -105,7 +105,7 @@ def why_text(seen: Look, language: str, now: datetime) -> str:
         worst = max(
             fitting, key=lambda c: (c.kind is AlarmKind.PHYSIOLOGICAL, c.priority.rank, c.detected_at)
         )
-        return messages.reason_text(worst, language, now)
+        return messages.reason_text(worst, language, now, plain=plain)
     known = f"why.{seen.why}" in WORDS
     return say(f"why.{seen.why}" if known else "why.sign", language)
 

@@ -227,7 +227,8 @@ def desk_taken(house: House, tx: Tx, call: Call, after: Incident, now: datetime)
         return messages.nothing_open(call.language)
     if after.owner_role != Role.DESK:
         return messages.already_taken(call.language)
-    told = messages.contact_taken(call.language, **coming.who_and_why(house, tx, call.case, call.language, now))
+    about = coming.who_and_why(house, tx, call.case, call.language, now, plain=False)
+    told = messages.contact_taken(call.language, **about)
     if people.number_of(house, tx, call.case.patient.patient_id) is None:
         return told
     offered = messages_doors.say(call.language, "desk_five", ask=True, turn=Stage.DESK)
