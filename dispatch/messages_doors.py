@@ -99,7 +99,12 @@ TAKING = frozenset({"contact_text", "contact_menu", "drill_text", "verify_text"}
 """Messages that ask for an answer, so that a code makes sense."""
 CONFIRMING = frozenset({"drill_text", "verify_text"})
 """Those that only ask for a sign of life: there is nothing to take."""
+SEEING = frozenset({"help_sent"})
+"""Those that say where to follow it: their link shows how it stands."""
 OWNING = frozenset({"news", "says_fine", "reminder", "arrived_too", "safe_asked"})
+
+
+LINKED = TAKING | OWNING | SEEING
 
 
 def word(key: str, language: str, **values: object) -> str:

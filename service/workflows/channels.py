@@ -139,7 +139,7 @@ def _valid_s(house: House, row: Row[Any]) -> int:
 
 def _written(house: House, row: Row[Any], message: cases.Message, language: str, code: str | None = None) -> str:
     body = messages.text_for(row.message, language, message.params)
-    link = links.address(house, row) if row.message in messages_doors.TAKING | messages_doors.OWNING else None
+    link = links.address(house, row) if row.message in messages_doors.LINKED and row.target == Target.CONTACT else None
     return messages_doors.with_answers(body, row.message, language, link, code)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from dispatch import messages
-from dispatch.incident import SETTLING, Channel, NotificationKind, State
+from dispatch.incident import SETTLING, Channel, Incident, NotificationKind, State
 from service.sealing import SealingError
 from service.store import incidents as store
 from service.store import outbox
@@ -175,7 +175,10 @@ def told_by_now(house: House, given: str, language: str) -> dict[str, Any]:
 
 
 def _told(house: House, tx: Tx, link: Link, action: str) -> dict[str, Any]:
-    """To whoever has it: whom, why, where. To others who tapped: who has it."""
+    """To whoever has it: whom, why, where. To others who tapped: who has it, as a pressed key tells them too.
+
+    Opening the page tells nobody anything. Who said that it is a wrong number is told no name by a tap either.
+    """
     now, person_id = house.clock(), link.row.target_id
     row = store.incident(tx, link.row.incident_id)
     if row is None or link.case is None:
@@ -186,9 +189,10 @@ def _told(house: House, tx: Tx, link: Link, action: str) -> dict[str, Any]:
     shown: dict[str, Any] = {"language": link.language, "kind": "case", "standing": standing, "did": action}
     shown |= {"told": None, "owner": None, "now": now, "patient_id": link.row.patient_id, "incident_id": row.id}
     shown |= {"person_id": person_id, "may": caregiving.choices(incident, person_id)}
-    shown |= coming.there_face(house, tx, incident, person_id)
-    if standing == "taken":
-        shown["owner"] = coming.name_of(house, tx, incident.owner_id)
+    shown["help"] = _help_text(incident, link.language) if standing == "taken" else None
+    if person_id not in incident.ladder.retired:
+        shown |= coming.there_face(house, tx, incident, person_id)
+        shown["owner"] = coming.name_of(house, tx, incident.owner_id) if standing == "taken" else None
     if standing != "mine":
         return shown
     profile = people.profiles(house, tx, [row.patient_id]).get(row.patient_id)
@@ -207,6 +211,14 @@ def _told(house: House, tx: Tx, link: Link, action: str) -> dict[str, Any]:
         "simulated": row.is_simulated,
     }
     return shown
+
+
+def _help_text(incident: Incident, language: str) -> str | None:
+    """How far 119 is; None while nobody has called them."""
+    if not incident.unit_called:
+        return None
+    unit = coming.unit_face(incident, language)
+    return unit["text"] if unit else messages.state_text(incident.state, language)
 
 
 def _access_note(house: House, case: cases.Case) -> str:

@@ -1,4 +1,4 @@
-"""What family and neighbours read and hear: plain words, and no score."""
+"""What family and neighbours read and hear: no score, no name before a tap, a link wherever they are told to look."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,12 +14,14 @@ from uuid import UUID
 import pytest
 from doors_stage import DESK, Stage, make_stage
 
-from dispatch import messages
+from dispatch import escalation, messages
 from dispatch.alarm import AlarmCondition, AlarmKind, Priority
+from service.store import incidents as store
 from service.store import outbox
 from service.workflows import cases, sending
 from service.workflows.people import Care
 
+KST = timezone(timedelta(hours=9))
 NUMBERS = {"민지": "+821055550001", "지호": "+821055550002"}
 SCORE = re.compile(r"NEWS|점수|7점|score", re.IGNORECASE)
 
@@ -92,6 +95,11 @@ def home(tmp_path: Path) -> Iterator[Home]:
     stage.house.database.dispose()
 
 
+def everybody_was_rung(home: Home) -> None:
+    home.tap("민지", "decline")
+    home.send()
+
+
 # --- the score --------------------------------------------------------------------------------------
 
 
@@ -109,6 +117,52 @@ def test_family_is_told_in_plain_words_and_the_dispatcher_with_the_score(home: H
 def test_a_contact_hears_no_score(home: Home) -> None:
     said = home.heard(NUMBERS["민지"])
     assert "여러 생체 신호가" in said and SCORE.search(said) is None
+
+
+# --- who has it -------------------------------------------------------------------------------------
+
+
+def test_opening_a_link_names_no_holder_and_a_tap_does(home: Home) -> None:
+    everybody_was_rung(home)
+    home.tap("민지", "acknowledge")
+    path = home.path(home.texts("지호")[0])
+    for answer in (home.stage.client.get(path), home.stage.client.head(path)):
+        assert answer.status_code == 200 and "민지" not in answer.text
+    opened = home.stage.client.get(path).text
+    assert 'value="show"' in opened and "누가 맡았는지" in opened
+    before = [row.status for row in home.rows()]
+    tapped = home.tap("지호", "show").text
+    assert "민지 님이" in tapped and "김순자" not in tapped and "우동" not in tapped
+    assert [row.status for row in home.rows()] == before, "to look is to take nothing"
+
+
+def test_who_said_that_it_is_a_wrong_number_is_told_no_name_by_a_tap(home: Home) -> None:
+    everybody_was_rung(home)
+    home.tap("민지", "arrived")
+    home.tap("민지", "acknowledge")
+    home.change(lambda i: escalation.contact_answered(i, home.people["지호"], "9", home.stage.clock()))
+    answer = home.tap("지호", "show")
+    assert "민지" not in answer.text and "김순자" not in answer.text
+
+
+# --- where to look ----------------------------------------------------------------------------------
+
+
+def test_the_text_that_119_was_called_brings_a_link_that_shows_how_it_stands(home: Home) -> None:
+    desk, csrf = home.stage.logged_in("desk")
+    desk.post(f"/incidents/{home.incident_id}/acknowledge", data={"csrf": csrf})
+    home.send()
+    form = {"csrf": csrf, "called_at": "", "reference": "119-42"}
+    form["called_at"] = home.stage.clock().astimezone(KST).strftime("%H:%M:%S")
+    assert desk.post(f"/incidents/{home.incident_id}/dispatch", data=form).status_code == 303
+    home.send()
+    told = home.texts("민지")[-1]
+    assert "119에 신고했습니다" in told and "보기: http" in told
+    assert home.stage.client.get(home.path(told)).status_code == 200
+    shown = home.stage.client.post(home.path(told), data={"action": "show"}).text
+    assert "119 신고함" in shown and "이서연 님이" in shown
+    with home.stage.house.database.read() as tx:
+        assert not cases.open_case(home.stage.house, store.incident(tx, home.incident_id)).ladder.declined
 
 
 def test_a_network_that_is_down_is_told_by_what_it_means(home: Home) -> None:
