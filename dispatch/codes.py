@@ -62,6 +62,9 @@ class Log(StrEnum):
     NOTED = "noted"
     STOOD_DOWN = "stood_down"
     CLOSED = "closed"
+    ENDED_UNSPOKEN = "ended_unspoken"
+    ENDED_BEFORE_UNIT = "ended_before_unit"
+    """Ended by hand against a ``Doubt``."""
     ORPHAN_FOUND = "orphan_found"
     GOING = "going"
     NOT_ARRIVED = "not_arrived"
@@ -85,6 +88,21 @@ class Log(StrEnum):
     HANDOVER_UNANSWERED = "handover_unanswered"
     HELD_BACK = "held_back"
     """A sign that was snoozed outlasted its snooze."""
+
+
+SPOKE = frozenset(
+    {Log.ANSWERED_FINE, Log.ANSWERED_HELP, Log.ANSWERED_DURESS, Log.LATE_FINE, Log.LATE_HELP, Log.BRIDGED}
+)
+"""Lines after which somebody is known to have spoken with the person, or they with us."""
+
+
+class Doubt(StrEnum):
+    """What whoever ends a case by hand has to say that they have thought of."""
+
+    UNSPOKEN = "unspoken"
+    """The help button was pressed, and as far as we know nobody spoke with the person or was there."""
+    UNIT_UNDER_WAY = "unit_under_way"
+    """Somebody is with the person, and a unit of 119 is not there yet."""
 
 
 class Message(StrEnum):

@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from dispatch.alarm import Param, Priority
-from dispatch.codes import Log, Message
+from dispatch.codes import SPOKE, Log, Message
 from dispatch.incident import (
     EDGES,
     UNDER_WAY,
@@ -93,6 +93,8 @@ class Draft:
 
     def log(self, what: Log, by: str = SYSTEM, /, **params: Param) -> None:
         self.lines.append(LogEntry(what=what.value, who=by, params=params))
+        if what in SPOKE and self.incident.open:
+            self.incident.spoken = True
 
     def move(self, state: State) -> None:
         if state not in EDGES[self.incident.state]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from dispatch.codes import HUMAN_CLOSE_REASONS, Action, CloseReason, Log, Message, Role, Why
+from dispatch.codes import HUMAN_CLOSE_REASONS, Action, CloseReason, Doubt, Log, Message, Role, Why
 from dispatch.escalation_draft import Draft, refuse, renewed, who
 from dispatch.escalation_going import follow_unit, mark_arrival
 from dispatch.escalation_holding import close_now, confirm, hold, settle, take
@@ -210,6 +210,12 @@ def note(incident: Incident, person_id: UUID, text: str, now: datetime) -> Decis
     return d.done()
 
 
+def _in_doubt(d: Draft, person_id: UUID) -> None:
+    """Doors ask whoever ends it whether they are sure; that they did so all the same can be read for ever."""
+    for doubt in d.incident.doubts:
+        d.log(Log.ENDED_UNSPOKEN if doubt is Doubt.UNSPOKEN else Log.ENDED_BEFORE_UNIT, who(person_id))
+
+
 def stand_down(incident: Incident, person_id: UUID, reason: CloseReason | str, now: datetime) -> Decision:
     """A named person calls it off before anybody is on the scene; it closes by itself later."""
     d = Draft(incident, now)
@@ -218,6 +224,7 @@ def stand_down(incident: Incident, person_id: UUID, reason: CloseReason | str, n
     if incident.state is State.CHECKING:
         d.incident.ask.ended_how = Why.STOOD_DOWN.value
         d.stamp("check_ended_at")
+    _in_doubt(d, person_id)
     settle(d, State.STOOD_DOWN, because)
     d.stamp("stood_down_at")
     d.log(Log.STOOD_DOWN, who(person_id), reason=because.value)
@@ -230,6 +237,7 @@ def close(incident: Incident, person_id: UUID, reason: CloseReason | str, now: d
     d = Draft(incident, now)
     _require(incident, Action.CLOSE)
     because = _reason(reason)
+    _in_doubt(d, person_id)
     close_now(d, because, who(person_id))
     if incident.state not in SETTLING:
         tell_rung(d, Message.ALL_CLEAR, but=person_id)

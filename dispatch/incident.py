@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from dispatch.alarm import AlarmCondition, AlarmKind, Param, Priority
-from dispatch.codes import Action, Role
+from dispatch.codes import Action, Doubt, Role
 from dispatch.plan import Channel as Channel
 from dispatch.plan import Contact as Contact
 from dispatch.plan import Policy as Policy
@@ -174,6 +174,8 @@ class Incident(msgspec.Struct, kw_only=True):
     """Whom the present owner relieved by being there first."""
     said_safe: list[UUID] = []
     """Who is there and says that all is well, which somebody else still has to agree with."""
+    spoken: bool = False
+    """Whether somebody is known to have spoken with the person, or they with us."""
 
     @property
     def open(self) -> bool:
@@ -199,6 +201,15 @@ class Incident(msgspec.Struct, kw_only=True):
     def offered(self) -> Handover | None:
         """The record that lies before the emergency services' desk and was not answered yet."""
         return self.handovers[-1] if self.handovers and self.handovers[-1].due_at is not None else None
+
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """What speaks against ending it by hand; whoever does so all the same says that they know."""
+        if not self.open:
+            return ()
+        unspoken = self.sos and not self.spoken and "first_help_at" not in self.times
+        coming = self.unit is not None and self.unit.stage is not UnitStage.WITH_PATIENT
+        return (*([Doubt.UNSPOKEN] if unspoken else []), *([Doubt.UNIT_UNDER_WAY] if coming else []))
 
     @property
     def unit_called(self) -> bool:

@@ -332,6 +332,14 @@ LOGS: dict[Log, dict[str, Words]] = {
         "ko": Words("자리를 비운 분은 맨 나중에 전화합니다", "{person}: 자리를 비워 맨 나중에 전화"),
         "en": Words("A contact is away and is rung last", "{person} is away and is rung last"),
     },
+    Log.ENDED_UNSPOKEN: {
+        "ko": Words("{who}: 본인과 이야기하거나 곁에 간 사람이 확인되지 않은 채 마침"),
+        "en": Words("{who} ended it although nobody is known to have spoken with the person or been there"),
+    },
+    Log.ENDED_BEFORE_UNIT: {
+        "ko": Words("{who}: 119가 아직 가는 중인데 마침"),
+        "en": Words("{who} ended it although a unit of 119 was still on its way"),
+    },
     Log.LAST_RUNG_UNVERIFIED: {
         "ko": Words("확인된 번호가 없어 관제센터에도 전화합니다"),
         "en": Words("No number is verified, so the control centre is rung too"),

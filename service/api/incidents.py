@@ -16,7 +16,7 @@ from service.api.auth import house, viewer
 from service.api.errors import Problem
 from service.api.openapi import operation
 from service.workflows import caregiving
-from service.workflows.incidents import ACTIONS
+from service.workflows.incidents import ACTIONS, UNSURE
 from service.workflows.records import IncidentRecord
 
 blueprint = Blueprint("incidents", __name__)
@@ -40,6 +40,8 @@ class ActionBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     reason: str = ""
     eta_min: str = ""
     """Minutes until a caregiver is there."""
+    sure: bool | None = None
+    """For close and stand_down: false is refused where the record has ``doubts``, true says that they were checked."""
 
 
 class NotedRecord(msgspec.Struct, kw_only=True):
@@ -98,7 +100,8 @@ def act(incident_id: UUID, action: str) -> Response:
         raise Problem(404, "action_unknown", f"action must be one of {', '.join(ALL_ACTIONS)}, was {action!r}")
     data = bodies.read()
     body = bodies.decode(data, ActionBody, "action_invalid") if data.strip() else ActionBody()
-    fields = {name: getattr(body, name) for name in body.__struct_fields__}
+    fields = {name: getattr(body, name) for name in body.__struct_fields__ if name != "sure"}
+    fields["sure"] = UNSURE if body.sure is False else ""
     after = access_doors.act(house(), asking, incident_id, action, fields)
     if not access_doors.sees_record(house(), asking, incident_id):
         noted = caregiving.noted(after, asking.person_id, action)

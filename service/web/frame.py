@@ -160,5 +160,7 @@ def now_of(face: dict[str, Any]) -> datetime:
 def said(refused: incidents.Refused) -> str:
     """Say a refusal in the viewer's language; the rule's own sentence is for machines and logs."""
     log.info("action_refused code=%s field=%s", refused.code, refused.field)
+    if refused.field == "sure":
+        return translator()(f"doubt.{refused.code}")
     known = refused.code if refused.code in REFUSALS else "not_allowed_now"
     return translator()(f"refused.{known}")

@@ -18,10 +18,9 @@ FIELDS = {
     "dispatch": ("called_at", "reference"),
     "progress": ("state",),
     "note": ("text",),
-    "stand_down": ("reason",),
-    "close": ("reason",),
+    "stand_down": ("reason", "sure"),
+    "close": ("reason", "sure"),
 }
-ENDING = ("close", "stand_down")
 LAST_MINUTES_S = 30 * 60.0
 LAST_HOURS_S = 6 * 3600.0
 
@@ -158,10 +157,12 @@ def incident(incident_id: UUID) -> Any:
     return _incident_page(incident_id)
 
 
-def _incident_page(incident_id: UUID, message: str | None = None, status: int = 200) -> Response:
+def _incident_page(
+    incident_id: UUID, message: str | None = None, status: int = 200, kept: dict[str, str] | None = None
+) -> Response:
     face = access.incident(frame.house(), g.viewer, incident_id)
     page = render_template(
-        "incident.html", face=face, now=frame.now_of(face), span_s=LAST_MINUTES_S, message=message
+        "incident.html", face=face, now=frame.now_of(face), span_s=LAST_MINUTES_S, message=message, kept=kept or {}
     )
     return make_response(page, status)
 
@@ -179,33 +180,31 @@ def act(incident_id: UUID, action: str) -> Any:
     if action not in ACTIONS:
         return frame.problem(404)
     fields = {name: request.form.get(name, "").strip() for name in FIELDS.get(action, ())}
+    kept = {"act": action, **fields}
+    if "sure" in fields:
+        fields["sure"] = fields["sure"] or incidents.UNSURE
     if action == "dispatch":
         try:
             fields["called_at"] = display.typed_time(fields["called_at"], frame.house().clock()).isoformat()
         except ValueError:
-            return refused_page(incident_id, frame.translator()("dispatch.time_wrong"))
-    if action in ENDING and request.form.get("sure") != "yes" and _unspoken(incident_id):
-        return refused_page(incident_id, frame.translator()("close.unspoken"))
+            return refused_page(incident_id, frame.translator()("dispatch.time_wrong"), kept)
     try:
         access.act(frame.house(), g.viewer, incident_id, action, fields)
     except incidents.Refused as refused:
-        return refused_page(incident_id, frame.said(refused))
+        return refused_page(incident_id, frame.said(refused), kept, sure=refused.field == "sure")
     if frame.is_fragment():
         return Response(status=204)
     back = shield.local_path(request.form.get("next"))
     return redirect(back or f"/incidents/{incident_id}", 303)
 
 
-def _unspoken(incident_id: UUID) -> bool:
-    """Whether this would end a cry for help that, as far as we know, nobody has spoken about."""
-    return bool(access.incident(frame.house(), g.viewer, incident_id).get("unspoken"))
-
-
-def refused_page(incident_id: UUID, message: str) -> Response:
-    """The incident again, with why this was refused."""
+def refused_page(
+    incident_id: UUID, message: str, kept: dict[str, str] | None = None, *, sure: bool = False
+) -> Response:
+    """The incident again, with why this was refused and what was chosen; ``sure`` where a tick is asked for."""
     if frame.is_fragment():
-        return make_response({"message": message}, 409)
-    return _incident_page(incident_id, message, 409)
+        return make_response({"message": message, "sure": sure}, 409)
+    return _incident_page(incident_id, message, 409, kept)
 
 
 # --- the caregiver's pages --------------------------------------------------------------------------

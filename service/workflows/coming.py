@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from dispatch import escalation, messages, messages_doors
-from dispatch.codes import Log, Role
+from dispatch.codes import Role
 from dispatch.eido import Part
 from dispatch.incident import Incident, Reason, State, UnitStage, progress_states
 from service.sealing import SealingError
@@ -17,10 +16,6 @@ from service.workflows import cases, people
 from service.workflows.house import House
 
 REASONS_MOST = 3
-SPOKE: frozenset[str] = frozenset(
-    {Log.ANSWERED_FINE, Log.ANSWERED_HELP, Log.ANSWERED_DURESS, Log.LATE_FINE, Log.LATE_HELP, Log.BRIDGED}
-)
-"""Lines after which somebody is known to have spoken with the person, or they with us."""
 
 
 def top_reasons(case: Incident) -> list[Reason]:
@@ -109,11 +104,6 @@ def stages_face(incident: Incident, language: str) -> list[dict[str, str]]:
             text = messages.unit_text(UnitStage.WITH_PATIENT if at_patient else UnitStage(state.value), language)
         found.append({"state": state.value, "text": text})
     return found
-
-
-def unspoken(incident: Incident, written: Iterable[str]) -> bool:
-    """Whether somebody pressed the help button and, as far as we know, nobody spoke with them or was there."""
-    return incident.open and incident.sos and "first_help_at" not in incident.times and SPOKE.isdisjoint(written)
 
 
 def part_of(incident: Incident, person_id: UUID, now: datetime) -> Part | None:

@@ -21,7 +21,7 @@ from service.store import outbox as outbox_store
 from service.store import people as people_store
 from service.store.database import Tx
 from service.workflows import carriers, cases, contact_standing, health, outages, people, records, signs, vital_faces
-from service.workflows.coming import going_face, part_of, stages_face, there_face, told_reasons, unit_face, unspoken
+from service.workflows.coming import going_face, part_of, stages_face, there_face, told_reasons, unit_face
 from service.workflows.house import DESK, House, warn
 from service.workflows.words import WORDS, relation_text, say
 
@@ -257,7 +257,7 @@ def incident(
         face["external_reference"] = case.external_reference
         face["actions"] = [action.value for action in allowed_actions(case)]
         face["progress_states"] = stages_face(case, language)
-        face["unspoken"] = unspoken(case, [line.what for line in lines])
+        face["doubts"] = [doubt.value for doubt in case.doubts]
         face |= there_face(house, tx, case, case.owner_id)
         face["close_reasons"] = [
             {"code": r.value, "text": messages.close_reason_text(r, language)} for r in HUMAN_CLOSE_REASONS

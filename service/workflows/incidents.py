@@ -8,7 +8,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from dispatch import escalation
-from dispatch.codes import HUMAN_CLOSE_REASONS, CloseReason
+from dispatch.codes import HUMAN_CLOSE_REASONS, CloseReason, Doubt
 from dispatch.incident import Decision, IllegalMove, Incident, State
 from service.sealing import SealingError
 from service.store import incidents as store
@@ -17,6 +17,11 @@ from service.workflows.house import House, log
 
 NOTE_MOST = 2000
 ACTIONS = ("claim", "acknowledge", "dispatch", "progress", "note", "stand_down", "close")
+UNSURE = "no"
+DOUBTS = {
+    Doubt.UNSPOKEN: "the help button was pressed, and nobody has spoken with the person or been there yet",
+    Doubt.UNIT_UNDER_WAY: "a unit of 119 is still on its way to the person",
+}
 
 
 class Refused(Exception):
@@ -86,13 +91,25 @@ def _rule(
         return lambda i: escalation.note(i, person_id, text, house.clock())
     if action == "stand_down":
         because = _close_reason(fields)
-        return lambda i: escalation.stand_down(i, person_id, because, house.clock())
+        return lambda i: escalation.stand_down(_undoubted(i, fields), person_id, because, house.clock())
     if action == "close":
         closing = _close_reason(fields)
-        return lambda i: escalation.close(i, person_id, closing, house.clock())
+        return lambda i: escalation.close(_undoubted(i, fields), person_id, closing, house.clock())
     raise Refused(
         f"action must be one of {', '.join(ACTIONS)}, was {action!r}", code="action_unknown", field="action"
     )
+
+
+def _undoubted(incident: Incident, fields: Mapping[str, str]) -> Incident:
+    """The case, unless something speaks against ending it and whoever does so wants to hear of it first.
+
+    Who does not say whether they are sure ends it as ever, and the log says so: within /v1 nothing is newly required.
+    """
+    doubts = incident.doubts
+    if doubts and fields.get("sure") == UNSURE:
+        told = "; ".join(DOUBTS[doubt] for doubt in doubts)
+        raise Refused(f"{told}: check it, then send the same with sure true", code=doubts[0].value, field="sure")
+    return incident
 
 
 def _text(fields: Mapping[str, str], name: str, most: int) -> str:

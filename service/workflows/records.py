@@ -80,6 +80,8 @@ class IncidentRecord(msgspec.Struct, kw_only=True):
     external_reference: str | None
     unit_stage: str | None = None
     """How far 119 is, while the state says that somebody is with the person already."""
+    doubts: list[str] = []
+    """What speaks against ending it by hand: unspoken, unit_under_way."""
     log: list[LogRecord]
     unreadable: bool = False
 
@@ -187,6 +189,7 @@ def _record(house: House, tx: Tx, row: Row[Any], language: str) -> IncidentRecor
     record.close_reason = case.close_reason
     record.external_reference = case.external_reference
     record.unit_stage = case.unit.stage.value if case.unit is not None else None
+    record.doubts = [doubt.value for doubt in case.doubts]
     record.log = log_records(house, tx, row, language)
     return record
 

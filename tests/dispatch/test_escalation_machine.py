@@ -421,7 +421,8 @@ class Dispatch(RuleBasedStateMachine):
             # It ends, delays and moves nothing; all that may come of it is one line to whoever has it.
             assert decision is not None and not (decision.cancel_pages or decision.cancel_asks)
             assert {step.message for step in decision.steps} <= {Message.SAYS_FINE, Message.DESK_NEWS}
-            assert msgspec.structs.replace(after, ask=before.ask, coming=before.coming, tells=before.tells) == before
+            kept = {name: getattr(before, name) for name in ("ask", "coming", "tells", "spoken")}
+            assert msgspec.structs.replace(after, **kept) == before
             assert self.jumped or (after.coming.due_at is None) == (before.coming.due_at is None)
 
     @rule(digit=st.sampled_from(["2", "", "8", "7"]))
@@ -555,7 +556,7 @@ class Dispatch(RuleBasedStateMachine):
     def two_are_connected(self, by):
         before = self.stage.incident
         self.act("bridged", escalation.bridged, by)
-        assert self.stage.incident == before
+        assert self.stage.incident == msgspec.structs.replace(before, spoken=before.spoken or before.open)
 
     @rule(digit=st.sampled_from(["3", ""]))
     def the_desk_presses(self, digit):

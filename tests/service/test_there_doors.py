@@ -64,7 +64,7 @@ class Home:
         browser, _ = self.stage.logged_in(name)
         return browser.get(f"/patients/{self.patient_id}").text
 
-    def desk(self, action: str, **body: str) -> TestResponse:
+    def desk(self, action: str, **body: str | bool) -> TestResponse:
         key = self.stage.key("incidents:write", "incidents:read")
         return self.stage.client.post(f"/v1/incidents/{self.incident_id}/{action}", json=body, headers=key)
 
@@ -200,7 +200,7 @@ def test_a_cry_that_nobody_spoke_about_is_closed_on_the_page_only_after_a_second
         answer = browser.post(f"/incidents/{home.incident_id}/{action}", data={"csrf": csrf, "reason": "test"})
         assert answer.status_code == 409 and "아직 아무도 본인과 이야기하거나" in answer.text
         assert home.case.open and not home.case.settle_at
-    assert 'name="sure"' in browser.get(f"/incidents/{home.incident_id}").text
+    assert "<div data-sure>" in browser.get(f"/incidents/{home.incident_id}").text
     data = {"csrf": csrf, "reason": "false_alarm_person", "sure": "yes"}
     assert browser.post(f"/incidents/{home.incident_id}/close", data=data).status_code == 303
     assert not home.case.open
@@ -211,13 +211,51 @@ def test_a_cry_that_somebody_went_to_is_closed_as_ever(home: Home) -> None:
     home.link("민지", "arrived")
     home.stage.person("dispatcher", login="desk")
     browser, csrf = home.stage.logged_in("desk")
-    assert 'name="sure"' not in browser.get(f"/incidents/{home.incident_id}").text
+    assert "<div data-sure hidden>" in browser.get(f"/incidents/{home.incident_id}").text
     answer = browser.post(f"/incidents/{home.incident_id}/close", data={"csrf": csrf, "reason": "needed_help"})
     assert answer.status_code == 303 and not home.case.open
 
 
 def test_a_machine_closes_with_its_reason_as_the_contract_says(home: Home) -> None:
     assert home.desk("close", reason="test").status_code == 200
+    assert any("본인과 이야기하거나 곁에 간 사람이 확인되지 않은 채 마침" in line for line in home.log())
+
+
+@pytest.mark.parametrize("action", ["close", "stand_down"])
+def test_a_machine_that_is_not_sure_is_told_that_nobody_spoke_before_it_ends_a_cry(home: Home, action: str) -> None:
+    key = home.stage.key("incidents:read")
+    record = home.stage.client.get(f"/v1/incidents/{home.incident_id}", headers=key).json
+    assert record["doubts"] == ["unspoken"]
+    refused = home.desk(action, reason="test", sure=False)
+    assert_problem(refused, 422, "unspoken")
+    assert refused.json["field"] == "sure" and "nobody has spoken with the person" in refused.json["detail"]
+    assert home.case.open and not home.case.settle_at
+    assert home.desk(action, reason="test", sure=True).status_code == 200
+
+
+def test_a_case_with_a_unit_under_way_beside_somebody_is_closed_only_after_a_second_look(home: Home) -> None:
+    home.link("민지", "acknowledge")
+    home.link("민지", "arrived")
+    home.desk("dispatch", reference="119-7")
+    home.stage.person("dispatcher", login="desk")
+    browser, csrf = home.stage.logged_in("desk")
+    page = browser.get(f"/incidents/{home.incident_id}").text
+    assert "119가 아직 대상자에게 가는 중입니다" in page and "아직 아무도 본인과" not in page
+    refused = browser.post(f"/incidents/{home.incident_id}/close", data={"csrf": csrf, "reason": "needed_help"})
+    assert refused.status_code == 409 and "119가 아직 대상자에게 가는 중입니다" in refused.text and home.case.open
+    assert_problem(home.desk("close", reason="needed_help", sure=False), 422, "unit_under_way")
+    data = {"csrf": csrf, "reason": "needed_help", "sure": "yes"}
+    assert browser.post(f"/incidents/{home.incident_id}/close", data=data).status_code == 303
+    assert not home.case.open
+    assert any("119가 아직 가는 중인데 마침" in line for line in home.log())
+
+
+def test_a_unit_that_is_there_keeps_nobody_from_closing(home: Home) -> None:
+    home.link("민지", "acknowledge")
+    home.link("민지", "arrived")
+    home.desk("dispatch", reference="119-7")
+    home.desk("progress", state="at_patient")
+    assert home.desk("close", reason="needed_help", sure=False).status_code == 200
 
 
 def test_a_late_word_that_all_is_well_is_refused(home: Home) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dispatch.codes import Doubt
 from dispatch.dry_run import CASES
 from dispatch.eido import Part
 from service.web import display, frame, help, pages, shield
@@ -30,6 +31,7 @@ CLOSED_SETS = {
     "refused.": frame.REFUSALS,
     "error.": ("denied", "missing", "broken", "denied.what", "missing.what", "broken.what", "method", "method.what"),
     "noted.": tuple(NOTED),
+    "doubt.": tuple(Doubt),
     "incident.part.": tuple(Part),
     "policies.scope.": tuple(Scope),
     "policies.case.": tuple(CASES),

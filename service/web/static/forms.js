@@ -2,6 +2,17 @@
 import { toast } from "./live.js";
 import { t } from "./words.js";
 
+// A page that was opened before the help button was pressed has no tick to set yet; what was chosen stays.
+function askIfSure(form) {
+  const part = form.querySelector("[data-sure]");
+  const tick = part?.querySelector("input");
+  if (!tick) return;
+  part.hidden = false;
+  tick.disabled = false;
+  tick.required = true;
+  tick.focus();
+}
+
 export function sendForms(done) {
   document.addEventListener("input", (event) => { event.target.dataset.touched = "1"; });
   document.addEventListener("submit", async (event) => {
@@ -24,6 +35,7 @@ export function sendForms(done) {
         done(form.dataset.act, form, true);
       } else {
         const answer = response.status === 409 ? await response.json() : {};
+        if (answer.sure) askIfSure(form);
         toast(answer.message || t("js.act.failed"));
         done(form.dataset.act, form, false);
       }
