@@ -43,6 +43,7 @@ from dispatch.escalation_draft import Draft, clamp, in_slow_gap, refuse
 from dispatch.escalation_going import arrived, bridged, going, may_agree, safe
 from dispatch.escalation_handover import hand_over, handover_answered, handover_timer
 from dispatch.escalation_holding import close_now, confirm, deadline_passed, reopen, unit_overdue
+from dispatch.escalation_hours import hours_said
 from dispatch.escalation_ladder import alert, ladder_timer, ring_desk
 from dispatch.escalation_people import acknowledge, called, claim, close, dispatch, note, progress, stand_down
 from dispatch.escalation_telling import (
@@ -363,6 +364,7 @@ __all__ = [
     "going",
     "hand_over",
     "handover_answered",
+    "hours_said",
     "in_slow_gap",
     "join",
     "may_agree",

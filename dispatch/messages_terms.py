@@ -340,6 +340,18 @@ LOGS: dict[Log, dict[str, Words]] = {
         "ko": Words("{who}: 119가 아직 가는 중인데 마침"),
         "en": Words("{who} ended it although a unit of 119 was still on its way"),
     },
+    Log.CONTACT_WENT_AWAY: {
+        "ko": Words("{who}: 자리를 비운다고 알림. 이제 다른 분들 다음에 전화함"),
+        "en": Words("{who} says that they are away, and is rung after the others from here on"),
+    },
+    Log.CONTACT_IS_BACK: {
+        "ko": Words("{who}: 돌아왔다고 알림. 다시 제 차례에 전화함"),
+        "en": Words("{who} says that they are back, and is rung in their turn again"),
+    },
+    Log.CONTACT_HOURS: {
+        "ko": Words("{who}: 방해 금지 시간을 바꿈. 다음 전화부터 따름"),
+        "en": Words("{who} changed their quiet hours, which hold from the next ring on"),
+    },
     Log.LAST_RUNG_UNVERIFIED: {
         "ko": Words("확인된 번호가 없어 관제센터에도 전화합니다"),
         "en": Words("No number is verified, so the control centre is rung too"),

@@ -60,7 +60,10 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """An escalation policy as frozen into an incident. All delays are policy values, seconds."""
+    """An escalation policy as frozen into an incident. All delays are policy values, seconds.
+
+    Frozen is who is rung and how; when a contact does not want to be rung follows what they say meanwhile.
+    """
 
     version: str
     contacts: tuple[Contact, ...] = ()

@@ -8,13 +8,17 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from sqlalchemy import Row
 
+from dispatch import escalation
 from dispatch.plan import DAY_MIN, Window
+from service.sealing import SealingError
+from service.store import incidents as case_store
 from service.store import people as people_store
 from service.store import reachability as store
 from service.store.database import Tx
-from service.workflows import people
-from service.workflows.house import House, log
+from service.workflows import cases, people
+from service.workflows.house import House, log, warn
 
 WINDOWS_MOST = 4
 QUIET_MOST_MIN = 16 * 60
@@ -59,7 +63,7 @@ def of(house: House, person_id: UUID) -> Availability:
 
 
 def change(house: House, person_id: UUID, wanted: Availability) -> None:
-    """Say it anew, from the next incident on. Raises Impossible, LookupError."""
+    """Say it anew; it holds from the next ring on, in open cases too. Raises Impossible, LookupError."""
     now = house.clock()
     windows = _windows(wanted.quiet)
     until = wanted.away_until
@@ -71,6 +75,9 @@ def change(house: House, person_id: UUID, wanted: Availability) -> None:
         )
 
     def work(tx: Tx) -> None:
+        # Locked first, and in one order: a case that opens meanwhile takes the old hours and is told the new ones.
+        patient_ids = sorted(people_store.linked_patients(tx, person_id))
+        patients = [patient for one in patient_ids if (patient := people_store.lock_patient(tx, one)) is not None]
         row = people_store.person(tx, person_id)
         if row is None:
             raise LookupError(f"no person {person_id}")
@@ -79,10 +86,10 @@ def change(house: House, person_id: UUID, wanted: Availability) -> None:
         sealed = house.seal(person_id, "person", f"{person_id}:{version}", profile)
         if not store.save_person(tx, person_id, version, sealed):
             raise RuntimeError(f"person {person_id} changed at the same moment")
-        patient_ids = people_store.linked_patients(tx, person_id)
         store.look_again(tx, patient_ids)
-        for patient in filter(None, (people_store.patient(tx, one) for one in patient_ids)):
+        for patient in patients:
             _tell(tx, patient, now)
+            _tell_open_case(house, tx, patient, person_id, profile, now)
 
     house.committer.run(work, key=person_id)
     log("availability_set", person=person_id, windows=len(windows), away=until is not None)
@@ -90,6 +97,22 @@ def change(house: House, person_id: UUID, wanted: Availability) -> None:
 
 def _tell(tx: Tx, patient: Any, now: datetime) -> None:
     tx.emit("condition", organisation_id=patient.organisation_id, patient_id=patient.patient_id, at=now)
+
+
+def _tell_open_case(
+    house: House, tx: Tx, patient: Row[Any], person_id: UUID, profile: people.Profile, now: datetime
+) -> None:
+    """Whom the open case rings next depends on it; one that does not open is the tick's to report."""
+    row = case_store.open_incident_of(tx, patient.patient_id)
+    if row is None:
+        return
+    try:
+        case = cases.Case(patient, cases.open_case(house, row), row.version, row.next_step_at)
+    except SealingError as error:
+        warn("record_unreadable", table="incident", record=row.id, why=type(error).__name__)
+        return
+    said = escalation.hours_said(case.incident, person_id, profile.quiet, profile.away_until, now)
+    cases.settle(house, tx, case, said, now)
 
 
 def _windows(hours: Sequence[Hours]) -> list[Window]:

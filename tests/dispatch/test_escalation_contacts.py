@@ -8,7 +8,7 @@ import pytest
 from escalation_stage import JIHO, MINJI, SORA, START, Stage, rung, sign
 
 from dispatch import escalation
-from dispatch.incident import Channel, Contact, Target, Window
+from dispatch.incident import Channel, Contact, Decision, Target, Window
 
 # The stage begins at 03:00 UTC, which is 12:00 in Seoul.
 NOON_NAP = Window(from_min=11 * 60, to_min=13 * 60)
@@ -201,3 +201,62 @@ def test_a_round_begun_before_rounds_remembered_whom_they_rang_goes_on_in_order(
     stage.ended(MINJI)
     stage.incident.ladder.called = []
     assert rung(stage.ended(JIHO)) == [SORA]
+
+
+# --- hours said while a case is open
+
+
+def says(stage: Stage, person, *, quiet=(), away=None):
+    return stage.do(escalation.hours_said, person, quiet, None if away is None else stage.now + away)
+
+
+def test_who_goes_away_during_a_case_is_rung_after_everybody_else_from_the_next_ring_on():
+    stage = urgent(contact(MINJI), contact(JIHO), contact(SORA))
+    decision = says(stage, JIHO, away=timedelta(hours=1))
+    assert decision.steps == [] and stage.wrote() == ["contact_went_away"]
+    assert [entry.who for entry in decision.log] == [f"person:{JIHO}"]
+    assert rung_in_turn(stage, 200) == [MINJI, SORA, JIHO, MINJI, SORA]
+    assert [e.params["person"] for e in stage.log if e.what == "contact_away"] == [str(JIHO)]
+
+
+def test_who_is_back_during_a_case_is_rung_in_their_turn_again():
+    stage = urgent(contact(MINJI, away_until=START + timedelta(days=1)), contact(JIHO), contact(SORA))
+    stage.advance(10)
+    says(stage, MINJI)
+    assert stage.wrote() == ["contact_is_back"]
+    assert rung_in_turn(stage, 100) == [JIHO, MINJI, SORA]
+
+
+def test_everybody_away_during_a_case_are_all_rung_all_the_same_and_so_is_the_desk():
+    stage = urgent(contact(MINJI), contact(JIHO))
+    for person in (MINJI, JIHO):
+        says(stage, person, away=timedelta(days=1))
+    assert rung_in_turn(stage, 60) == [MINJI, JIHO]
+    stage.advance(60)
+    assert stage.ever("desk_rung")
+    assert stage.incident.next_step_at is not None
+
+
+def test_quiet_hours_said_during_a_lesser_case_hold_from_the_next_ring_on():
+    stage = lesser(contact(MINJI), contact(JIHO), contact(SORA))
+    says(stage, JIHO, quiet=(NOON_NAP,))
+    assert stage.wrote() == ["contact_hours"]
+    assert rung_in_turn(stage, 60) == [MINJI, SORA]
+
+
+def test_who_holds_it_and_says_that_they_are_away_goes_on_holding_it():
+    stage = urgent(contact(MINJI), contact(JIHO))
+    stage.press(MINJI, "3")
+    held = stage.incident
+    decision = says(stage, MINJI, away=timedelta(days=1))
+    after = decision.incident
+    assert (after.owner_id, after.acknowledged, after.deadline_at) == (MINJI, True, held.deadline_at)
+    assert decision.steps == [] and stage.wrote() == ["contact_went_away"]
+
+
+def test_hours_of_who_is_no_contact_or_of_a_closed_case_change_nothing():
+    stage = urgent(contact(MINJI))
+    assert says(stage, SORA, away=timedelta(days=1)) == Decision(incident=stage.incident)
+    assert says(stage, MINJI) == Decision(incident=stage.incident)
+    stage.do(escalation.close, MINJI, "test")
+    assert says(stage, MINJI, away=timedelta(days=1)) == Decision(incident=stage.incident)

@@ -231,6 +231,9 @@ class Dispatch(RuleBasedStateMachine):
         for step in decision.steps:
             if step.step == "contact" and not urgent and step.person_id in asleep:
                 assert all(c.person_id in asleep for c in willing), "rung in their sleep though others are awake"
+            if step.step == "contact" and any(c.away_at(now) for c in right if c.person_id == step.person_id):
+                here = [c for c in willing if not c.away_at(now) and (urgent or c.person_id not in asleep)]
+                assert all(c.person_id in after.ladder.called for c in here), "rung while away before who is here"
             if step.step == "desk" and after.state is S.CHECKING and not after.grave:
                 assert not willing, "the desk was rung while the contacts and the question had not had their time"
         assert not (urgent and any(entry.what == Log.CONTACT_QUIET for entry in decision.log))
@@ -557,6 +560,17 @@ class Dispatch(RuleBasedStateMachine):
         before = self.stage.incident
         self.act("bridged", escalation.bridged, by)
         assert self.stage.incident == msgspec.structs.replace(before, spoken=before.spoken or before.open)
+
+    @rule(person=PEOPLE, quiet=st.sampled_from([(), (), ALWAYS]), away_min=st.sampled_from([0, 0, 5, 60]))
+    def a_contact_says_when_they_can_be_rung(self, person, quiet, away_min):
+        before, until = self.stage.incident, self.stage.now + timedelta(minutes=away_min) if away_min else None
+        decision = self.act("hours", escalation.hours_said, person, quiet, until)
+        after = self.stage.incident
+        assert decision is not None and not decision.steps
+        assert msgspec.structs.replace(after, policy=before.policy) == before, "it moves nothing but the hours"
+        here = [c for c in after.policy.contacts if c.person_id == person]
+        assert not before.open or all((c.quiet, c.away_until) == (quiet, until) for c in here)
+        assert [c.person_id for c in after.policy.contacts] == [c.person_id for c in before.policy.contacts]
 
     @rule(digit=st.sampled_from(["3", ""]))
     def the_desk_presses(self, digit):
