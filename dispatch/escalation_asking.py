@@ -218,7 +218,7 @@ def _help(d: Draft, digit: str, by: str, *, duress: bool) -> None:
     if not incident.open:
         return
     forget_fine(d)
-    could_hear = may_hear(incident)
+    could_hear, asked_before = may_hear(incident), ask.wants_help or ask.duress
     if duress:
         ask.duress, incident.coming.due_at = True, None
     else:
@@ -233,12 +233,25 @@ def _help(d: Draft, digit: str, by: str, *, duress: bool) -> None:
         confirm(d, why, PATIENT)
         alert(d)
     elif incident.acknowledged:
-        tell_owner(d, Message.NEWS, urgent=True)
+        _help_while_held(d, in_so_many_keys=duress or digit == HELP_DIGIT, first=not asked_before)
         if not could_hear:
             # Once: a key pressed while hearing who comes must not bring that call again and again.
             plan_coming(d)
     else:
         alert(d)
+
+
+def _help_while_held(d: Draft, *, in_so_many_keys: bool, first: bool) -> None:
+    """Whoever has it is rung at once; by key 2 or the secret one they must soon say that they are still on it.
+
+    The desk is rung too when it is the first cry in so many keys. Nobody else is paged: somebody has it. A time of
+    arrival that was given is kept to.
+    """
+    incident = d.incident
+    tell_owner(d, Message.NEWS, urgent=True, desk_too=in_so_many_keys and first)
+    if in_so_many_keys and incident.state is State.CONFIRMED and incident.awaited is None:
+        soon = d.after(incident.policy.claim_s)
+        incident.deadline_at = min(incident.deadline_at or soon, soon)
 
 
 def _meaning(digit: str) -> Why:

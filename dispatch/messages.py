@@ -63,6 +63,8 @@ class Reply(StrEnum):
 
     FINE = "fine"
     HELP = "help"
+    HELP_HELD = "help_held"
+    """Help was asked for again while somebody has it: nobody else is rung, they are."""
     UNCLEAR = "unclear"
     FINE_CHECKED = "fine_checked"
     """Fine was heard, but somebody looks in all the same."""

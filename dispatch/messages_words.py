@@ -222,6 +222,10 @@ SAID: dict[str, dict[str, tuple[str, ...]]] = {
         "ko": ("알겠습니다. 지금 도와드릴 분께 전화하고 있습니다.", "전화기를 가까이 두고 기다려 주세요."),
         "en": ("All right. We are ringing for help now.", "Please keep your phone close to you."),
     },
+    "reply_help_held": {
+        "ko": ("알겠습니다. 맡고 계신 분께 지금 다시 전화하고 있습니다.", "전화기를 가까이 두고 기다려 주세요."),
+        "en": ("All right. We are ringing whoever has taken it, now.", "Please keep your phone close to you."),
+    },
     "reply_unclear": {
         "ko": ("답을 듣지 못해 도와드릴 분께 전화하고 있습니다.", "전화기를 가까이 두고 기다려 주세요."),
         "en": (
@@ -290,8 +294,14 @@ SAID: dict[str, dict[str, tuple[str, ...]]] = {
         "en": ("Ansim system alert. A fault needs checking.", "To take it, press 3."),
     },
     "desk_taken": {
-        "ko": ("3번을 누르셨습니다. 화면에서 이름으로 맡아 주세요.",),
-        "en": ("You pressed 3. Please take it by name on the screen.",),
+        "ko": (
+            "관제센터가 맡은 것으로 적었습니다.",
+            "담당자는 아직 없습니다. 화면에서 이 건을 열고 ‘내가 맡기’를 눌러 주세요.",
+        ),
+        "en": (
+            "It is written down that the control centre has it.",
+            "It has nobody's name yet. Please open it on the screen and press “Acknowledge”.",
+        ),
     },
     "desk_no_key": {
         "ko": ("응답이 없어 잠시 뒤 다시 전화하겠습니다.",),

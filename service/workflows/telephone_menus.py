@@ -228,7 +228,9 @@ def desk_taken(house: House, tx: Tx, call: Call, after: Incident, now: datetime)
     if after.owner_role != Role.DESK:
         return messages.already_taken(call.language)
     about = coming.who_and_why(house, tx, call.case, call.language, now, plain=False)
-    told = messages.contact_taken(call.language, **about)
+    told = messages_doors.after(
+        messages.contact_taken(call.language, **about), messages.desk_taken(call.language)
+    )
     if people.number_of(house, tx, call.case.patient.patient_id) is None:
         return told
     offered = messages_doors.say(call.language, "desk_five", ask=True, turn=Stage.DESK)
@@ -281,7 +283,7 @@ def patient_reply(
     """What the person hears; after "help" also who comes, as far as it is known, and the key for the desk."""
     reply = _reply(digit, before, after)
     prompt = messages.ask_reply(call.language, reply)
-    if reply is not messages.Reply.HELP or not digit:
+    if reply not in {messages.Reply.HELP, messages.Reply.HELP_HELD} or not digit:
         return prompt
     known = coming.said_to_the_person(house, tx, after, call.language, now)
     if known is not None:
@@ -307,7 +309,7 @@ def _reply(digit: str, before: Incident, after: Incident) -> messages.Reply:
     if digit and digit == duress:
         return messages.Reply.FINE  # whoever listens in must hear what "fine" sounds like
     if digit != "1":
-        return messages.Reply.HELP
+        return messages.Reply.HELP_HELD if after.open and after.acknowledged else messages.Reply.HELP
     if after.state is State.CANCELLED_BY_PATIENT:
         return messages.Reply.FINE
     return messages.Reply.FINE_CHECKED if before.state is State.CHECKING else messages.Reply.LATE_FINE

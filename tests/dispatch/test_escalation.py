@@ -294,6 +294,39 @@ def test_a_late_help_tells_whoever_has_it():
     assert stage.incident.acknowledged
 
 
+def test_key_two_while_somebody_has_it_rings_them_and_the_desk_and_they_must_soon_say_that_they_go():
+    stage = Stage("heart_rate_high")
+    stage.advance(80)
+    stage.press(MINJI, "3")
+    assert stage.held_for() == 900 and stage.incident.priority is Priority.MEDIUM
+    decision = stage.answer("2")
+    voices = [(s.person_id, s.message) for s in decision.steps if s.channel == "voice"]
+    assert voices == [(MINJI, "news"), (None, "desk_news")]
+    assert stage.incident.priority is Priority.HIGH
+    assert stage.held_for() == stage.incident.policy.claim_s
+    stage.press(MINJI, "3")
+    assert stage.held_for() == 900
+    assert rung(decision) == [], "nobody else is paged"
+    assert {person for person, _ in told(stage.answer("2"))} == {MINJI}, "the desk knows by now"
+
+
+def test_key_two_while_somebody_is_on_the_way_keeps_the_time_that_they_gave():
+    stage = Stage("sos")
+    stage.press(MINJI, "3")
+    stage.do(escalation.going, MINJI, 1200)
+    stage.answer("2")
+    assert stage.held_for() == 1500
+    assert (None, "desk_news") in told(stage.last)
+
+
+def test_no_key_or_another_one_while_somebody_has_it_tells_them_alone():
+    stage = Stage("sos")
+    stage.press(MINJI, "3")
+    for digit in ("", "5"):
+        assert {person for person, _ in told(stage.answer(digit))} == {MINJI}
+    assert stage.held_for() == 900
+
+
 def test_a_late_help_wakes_a_ladder_that_rests():
     stage = Stage("heart_rate_high", contacts=1)
     stage.advance(300)

@@ -54,6 +54,21 @@ def test_after_a_duress_key_the_telephone_does_not_ring_to_say_who_comes(stage: 
     assert home.phone.told_who_comes == [] and home.phone.rang == 1
 
 
+def test_help_pressed_while_somebody_has_it_rings_them_and_the_person_hears_just_that(stage: Stage) -> None:
+    home, _son, daughter = help_asked(stage)
+    home.phone.behaves(answer("2"), answer("1"))
+    home.band.presses("fall")
+    stage.advance(90)
+    stage.finish_calls()
+    rang, desk = daughter.phone.rang, stage.desk.rang
+    call = home.phone.rings_us("2")
+    said = spoken(call)
+    assert "맡고 계신 분께 지금 다시 전화하고 있습니다" in said and "김민지 님이" in said
+    assert "도와드릴 분께 전화하고 있습니다" not in said, "nobody else is rung"
+    stage.advance(10)
+    assert (daughter.phone.rang, stage.desk.rang) == (rang + 1, desk), "they had asked for help before"
+
+
 def test_who_does_not_arrive_is_reminded_and_everybody_is_rung_again(stage: Stage) -> None:
     home, son, daughter = help_asked(stage)
     home.phone.behaves(answer("2"), answer("1"))

@@ -119,6 +119,18 @@ def test_a_contact_hears_no_score(home: Home) -> None:
     assert "여러 생체 신호가" in said and SCORE.search(said) is None
 
 
+def test_a_desk_that_pressed_its_key_hears_the_score_and_at_once_that_a_name_is_still_missing(home: Home) -> None:
+    for name in NUMBERS:
+        home.change(lambda i, who=home.people[name]: escalation.contact_answered(i, who, "4", home.stage.clock()))
+    said = home.heard(DESK)
+    assert "조기경고 점수" in said
+    for line in messages.desk_taken("ko").lines:
+        assert line in said
+    for language, button in (("ko", "내가 맡기"), ("en", "Acknowledge")):
+        words = " ".join(messages.desk_taken(language).lines)
+        assert button in words and "3" not in words, "the button is named as it is on the screen"
+
+
 # --- who has it -------------------------------------------------------------------------------------
 
 
