@@ -206,6 +206,8 @@ class Outcome(StrEnum):
     FAILED = "failed"
     VOICEMAIL = "voicemail"
     HUNG_UP = "hung_up"
+    NO_KEY = "no_key"
+    """Somebody heard the menu to its end and pressed nothing that it knows; then we hung up."""
     CALLED_OFF = "called_off"
     """We hung up ourselves, for nobody was needed any more."""
 

@@ -62,6 +62,7 @@ OUTCOMES: dict[str, Pair] = {
     Outcome.FAILED.value: {"ko": "연결 실패", "en": "could not be reached"},
     Outcome.VOICEMAIL.value: {"ko": "음성사서함", "en": "voicemail"},
     Outcome.HUNG_UP.value: {"ko": "끊음", "en": "hung up"},
+    Outcome.NO_KEY.value: {"ko": "받았으나 맞는 번호를 누르지 않음", "en": "picked up, no key that does anything"},
     Outcome.CALLED_OFF.value: {"ko": "더 필요하지 않아 전화를 멈춤", "en": "called off, no longer needed"},
 }
 WHYS: dict[Why, Pair] = {

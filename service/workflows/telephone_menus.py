@@ -10,7 +10,7 @@ from sqlalchemy import Row
 
 from dispatch import escalation, messages, messages_doors, messages_once
 from dispatch.alarm import AlarmCondition, AlarmKind, Priority
-from dispatch.codes import Message, Role
+from dispatch.codes import Message, Outcome, Role
 from dispatch.incident import SETTLING, Incident, State, Target
 from dispatch.notifier import Prompt
 from service.store import outbox
@@ -83,6 +83,8 @@ def later_key(house: House, tx: Tx, call: Call, stage: Stage, digit: str, now: d
         # What has become another question meanwhile keeps its own turn.
         prompt = replace(prompt, turn=again) if prompt.turn == asked else prompt
         return _after_wrong(call, prompt) if wrong else prompt
+    if wrong or not digit:
+        _ends_without_a_key(house, tx, call, asked, wrong, now)
     prompt = _after_question(house, tx, call, asked, "" if wrong else digit, now)
     return _after_wrong(call, prompt) if wrong else prompt
 
@@ -123,6 +125,17 @@ def said_again(house: House, tx: Tx, call: Call, wrong: str, turn: int, now: dat
 def _write_wrong(house: House, tx: Tx, call: Call, key: str, now: datetime) -> None:
     if call.case.incident.open:
         cases.settle(house, tx, call.case, escalation.wrong_key(call.case.incident, callee(call.row), key, now), now)
+
+
+def _ends_without_a_key(house: House, tx: Tx, call: Call, asked: Stage, wrong: str, now: datetime) -> None:
+    """We hang up now, not they; word of who comes that was not heard is brought once more."""
+    row = call.row
+    if row.outcome is not None:
+        return
+    outbox.update_notification(tx, row.id, outcome=f"no_key_{wrong}" if wrong else "no_key")
+    if asked is Stage.COMING and row.step == "coming":
+        ended = escalation.coming_call_ended(call.case.incident, Outcome.NO_KEY, row.attempt, now)
+        cases.settle(house, tx, call.case, ended, now)
 
 
 def _after_wrong(call: Call, prompt: Prompt) -> Prompt:

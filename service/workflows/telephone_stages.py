@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Row
@@ -22,29 +23,37 @@ class Stage(IntEnum):
 
     ETA = 11
     ETA_AGAIN = 12
+    ETA_LAST = 13
     OWNER = 21
     OWNER_AGAIN = 22
+    OWNER_LAST = 23
     DESK = 31
     DESK_AGAIN = 32
+    DESK_LAST = 33
     COMING = 41
     COMING_AGAIN = 42
     HEARD = 43
     HEARD_AGAIN = 44
+    COMING_LAST = 45
+    HEARD_LAST = 46
     CONNECT = 51
     CONNECT_AGAIN = 52
+    CONNECT_LAST = 53
 
 
 REPEATED = frozenset({Stage.OWNER, Stage.COMING})
 """Questions that whoever presses nothing hears again."""
-AGAIN = {
-    Stage.ETA: Stage.ETA_AGAIN,
-    Stage.OWNER: Stage.OWNER_AGAIN,
-    Stage.DESK: Stage.DESK_AGAIN,
-    Stage.COMING: Stage.COMING_AGAIN,
-    Stage.HEARD: Stage.HEARD_AGAIN,
-    Stage.CONNECT: Stage.CONNECT_AGAIN,
-}
-ASKED_BEFORE = {again: first for first, again in AGAIN.items()}
+_THREE = (
+    (Stage.ETA, Stage.ETA_AGAIN, Stage.ETA_LAST),
+    (Stage.OWNER, Stage.OWNER_AGAIN, Stage.OWNER_LAST),
+    (Stage.DESK, Stage.DESK_AGAIN, Stage.DESK_LAST),
+    (Stage.COMING, Stage.COMING_AGAIN, Stage.COMING_LAST),
+    (Stage.HEARD, Stage.HEARD_AGAIN, Stage.HEARD_LAST),
+    (Stage.CONNECT, Stage.CONNECT_AGAIN, Stage.CONNECT_LAST),
+)
+"""Like the first menu, every question is put three times to whoever presses keys that do nothing."""
+AGAIN = {stage: following for three in _THREE for stage, following in pairwise(three)}
+ASKED_BEFORE = {again: three[0] for three in _THREE for again in three[1:]}
 _KEYS = {
     Stage.ETA: "0123456789",
     Stage.OWNER: "34569",

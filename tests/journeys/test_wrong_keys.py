@@ -180,6 +180,46 @@ def test_person_who_slips_when_told_who_comes_hears_the_choice_again(stage: Stag
     assert NO_SUCH_KEY in said and "김민지 님이 가고 있습니다" in said
 
 
+def test_who_is_told_who_comes_may_slip_twice_and_still_hear_it(stage: Stage) -> None:
+    home = asked_for_help(stage, "8", "9", "1")
+    said = spoken(home.phone.told_who_comes[0])
+    assert said.count(NO_SUCH_KEY) == 2 and "김민지 님이 가고 있습니다" in said
+
+
+def test_third_wrong_key_ends_the_call_that_says_who_comes_and_the_log_blames_nobody(stage: Stage) -> None:
+    home = asked_for_help(stage, "8", "9", "*")
+    said = spoken(home.phone.told_who_comes[0])
+    assert said.count(NO_SUCH_KEY) == 3 and "김민지" not in said
+    assert "Call to the patient: picked up, no key that does anything" in lines(stage, home)
+    assert "대상자 전화: 받았으나 맞는 번호를 누르지 않음" in lines(stage, home, "ko")
+    assert not [line for line in lines(stage, home) if "hung up" in line]
+    assert "pressed *, which does nothing" in results(stage, home)
+    stage.advance(70)
+    assert len(home.phone.told_who_comes) == 2, "what was not heard is brought once more"
+
+
+def test_silence_at_the_word_of_who_comes_is_not_told_as_hanging_up(stage: Stage) -> None:
+    home = asked_for_help(stage)
+    assert "Call to the patient: picked up, no key that does anything" in lines(stage, home)
+    assert not [line for line in lines(stage, home) if "hung up" in line]
+
+
+def asked_for_help(stage: Stage, *keys: str) -> Home:
+    """The daughter comes, and the person presses these keys when they are rung to hear so."""
+    daughter = stage.person("김민지")
+    daughter.phone.answers("3", "2")
+    stage.desk.rings_out()
+    home = stage.home(daughter)
+    home.phone.answers("2")
+    home.band.measures()
+    home.band.presses("fall")
+    stage.finish_calls()
+    home.phone.answers(*keys)
+    stage.advance_until(lambda: bool(home.phone.told_who_comes), within_s=120)
+    stage.finish_calls()
+    return home
+
+
 def test_dispatcher_who_slips_is_connected_all_the_same(stage: Stage) -> None:
     home = stage.home()
     stage.desk.rings_out()
