@@ -21,15 +21,20 @@ from dispatch.drill_state import Drill as Drill
 from dispatch.drill_state import DrillDecision as DrillDecision
 from dispatch.drill_state import DrillPolicy as DrillPolicy
 from dispatch.drill_state import DrillState as DrillState
+from dispatch.drill_state import Later as Later
 from dispatch.drill_state import Link as Link
 from dispatch.drill_state import Miss as Miss
 from dispatch.drill_state import Purpose as Purpose
 from dispatch.drill_state import Rung as Rung
+from dispatch.drill_state import asked_from as asked_from
 from dispatch.drill_state import first_due as first_due
 from dispatch.drill_state import next_due as next_due
 from dispatch.drill_state import opening as opening
 from dispatch.incident import NotificationKind, Step, Target
 from dispatch.plan import Channel
+
+HURRY_AGAIN = timedelta(minutes=2)
+"""Policy: a button that is pressed twice rings once."""
 
 
 def begin(drill: Drill, now: datetime) -> DrillDecision:
@@ -145,6 +150,16 @@ def wrong_number(drill: Drill, person_id: UUID, now: datetime, *, another: bool)
     return _of(drill, person_id, now, noted)
 
 
+def hurried(drill: Drill, person_id: UUID, now: datetime) -> DrillDecision:
+    """Whose number it is asks to be rung now, at whatever hour; who does not answer is rung again by day."""
+
+    def noted(rung: Rung) -> None:
+        if rung.hurried_at is None or not timedelta(0) <= now - rung.hurried_at < HURRY_AGAIN:
+            rung.at_once, rung.written, rung.due_at, rung.hurried_at = True, True, now, now
+
+    return _of(drill, person_id, now, noted)
+
+
 def called_off(drill: Drill, now: datetime) -> DrillDecision:
     """Not wanted any more: nothing more is sent, and nothing is said against anybody."""
     if drill.over:
@@ -205,12 +220,13 @@ def _ask_everybody(drill: Drill, now: datetime) -> None:
     for rung in drill.rungs:
         if not rung.settled:
             rung.written, rung.tries, rung.due_at = drill.call_first or rung.writable is None, 0, now
+            rung.at_once = False  # what was asked for before something real happened is not wanted at any hour now
 
 
 def _ask(drill: Drill, rung: Rung, now: datetime, occupied: bool) -> list[Step]:
     """One contact's next message, or the end of trying."""
     policy = drill.policy
-    allowed_at = opening(policy, rung.quiet, now)
+    allowed_at = now if rung.at_once else opening(policy, rung.quiet, now)
     if allowed_at is None or allowed_at > now or occupied:
         rung.due_at = allowed_at if allowed_at is not None and allowed_at > now else now + _s(policy.occupied_s)
         if _too_long(drill, now):
@@ -235,7 +251,7 @@ def _too_long(drill: Drill, now: datetime) -> bool:
 
 def _send(drill: Drill, rung: Rung, channel: Channel, again: datetime) -> list[Step]:
     rung.sent += 1
-    rung.due_at = again
+    rung.due_at, rung.at_once = again, False
     drilled = drill.purpose is Purpose.DRILL
     by_voice = channel is Channel.VOICE
     if drilled:

@@ -71,6 +71,17 @@ DEAD = frozenset({Miss.NO_NUMBER, Miss.BAD_NUMBER, Miss.WRONG_NUMBER})
 """Ringing again cannot help."""
 
 
+class Later(StrEnum):
+    """Why a contact who has not answered is not asked just now."""
+
+    NIGHT = "night"
+    """Nobody is bothered for a drill at this hour."""
+    QUIET = "quiet"
+    """These are their own quiet hours."""
+    INCIDENT = "incident"
+    """A real incident is open, or was a moment ago."""
+
+
 class DrillPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How a drill goes. All of it is policy."""
 
@@ -112,6 +123,9 @@ class Rung(msgspec.Struct, kw_only=True):
     how: str = ""
     """``key``, ``link`` or ``reply``."""
     broken: Miss | None = None
+    at_once: bool = False
+    """Whose number it is has just asked for it: the next message goes at any hour, and only that one."""
+    hurried_at: datetime | None = None
 
     @property
     def settled(self) -> bool:
@@ -198,6 +212,19 @@ def opening(policy: DrillPolicy, quiet: tuple[Window, ...], now: datetime) -> da
         if policy.from_min <= minute < policy.to_min and not any(window.holds(minute) for window in quiet):
             return now if ahead == 0 else start + ahead * MINUTE
     return None
+
+
+def asked_from(drill: Drill, now: datetime, hold_until: datetime | None = None) -> tuple[datetime, Later | None]:
+    """When the next contact who has not answered may be asked, and what keeps them from being asked now."""
+    if hold_until is not None and hold_until > now:
+        return hold_until, Later.INCIDENT
+    waiting = [rung for rung in drill.rungs if not rung.settled]
+    found = [opening(drill.policy, rung.quiet, now) for rung in waiting if not rung.at_once]
+    known = [at for at in found if at is not None]
+    if drill.over or len(known) < len(waiting) or not waiting or min(known) <= now:
+        return now, None
+    by_day = opening(drill.policy, (), now)
+    return min(known), Later.NIGHT if by_day is not None and now < by_day == min(known) else Later.QUIET
 
 
 def next_due(patient_id: UUID, now: datetime, policy: DrillPolicy, *, first: bool) -> datetime:

@@ -105,6 +105,36 @@ LINKS: dict[str, Pair] = {
 """Links that belong to nobody, by ``drill.Link``; ``unverified`` is found without a drill."""
 
 
+LATER: dict[str, Pair] = {
+    "night": {
+        "ko": "{to}부터 {start}까지는 훈련이나 번호 확인을 위해 전화나 문자를 드리지 않아, {at}에 연락을 시작합니다.",
+        "en": "Asking begins {at}, because people are not rung or written to for it between {to} and {start}.",
+    },
+    "quiet": {
+        "ko": "지금은 방해받지 않기로 정해 두신 시간이어서, {at}에 연락을 시작합니다.",
+        "en": "Asking begins {at}, because these are quiet hours.",
+    },
+    "incident": {
+        "ko": "실제 상황이 먼저여서, 끝나고 한 시간 뒤에 연락을 시작합니다.",
+        "en": "Asking begins an hour after the real incident is over, which goes first.",
+    },
+}
+"""Why nobody is asked just now, by ``drill.Later``."""
+DAYS: dict[int, Pair] = {
+    0: {"ko": "오늘 {time}", "en": "today at {time}"},
+    1: {"ko": "내일 {time}", "en": "tomorrow at {time}"},
+}
+IN_DAYS: Pair = {"ko": "{days}일 뒤 {time}", "en": "in {days} days at {time}"}
+
+
+def later_text(later: str, days: int, time: str, from_min: int, to_min: int, language: str) -> str:
+    """Why a drill or a check of a number does not begin now, and when it does, in local time."""
+    spoken = "ko" if language == "ko" else "en"
+    at = DAYS.get(days, IN_DAYS)[spoken].format(days=days, time=time)
+    start, to = (f"{minute // 60:02d}:{minute % 60:02d}" for minute in (from_min, to_min))
+    return LATER[later][spoken].format(at=at, start=start, to=to)
+
+
 def link_text(link: str, miss: str, name: str, language: str) -> str:
     """A broken link in plain words; ``name`` is the contact's where it is one."""
     spoken = "ko" if language == "ko" else "en"

@@ -7,7 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from service.access import Denied, Viewer, looked
-from service.workflows import drills, looks, numbers, reachability, verifying, watching
+from service.workflows import drill_times, drills, looks, numbers, reachability, verifying, watching
+from service.workflows.drill_times import Begins
 from service.workflows.drills import NobodyToReach
 from service.workflows.house import House, log
 from service.workflows.incidents import Refused
@@ -15,7 +16,7 @@ from service.workflows.numbers import NumberRecord
 from service.workflows.reachability import ReachRecord
 from service.workflows.verifying import NumberGiven
 
-__all__ = ["NobodyToReach", "NumberGiven", "NumberRecord", "ReachRecord"]
+__all__ = ["Begins", "NobodyToReach", "NumberGiven", "NumberRecord", "ReachRecord"]
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 STAFF = frozenset({"dispatcher", "operator"})
 
@@ -44,10 +45,28 @@ def start_drill(house: House, viewer: Viewer, patient_id: UUID) -> UUID:
     return drills.begin(house, patient_id, f"person:{viewer.person_id}")
 
 
-def verify_number(house: House, viewer: Viewer, patient_id: UUID, person_id: UUID, *, call: bool) -> UUID:
-    """Ask at a contact's number whether it is theirs. Raises NobodyToReach."""
-    _require_near(house, viewer, patient_id, "patients:write", "action:verify_number")
-    return verifying.begin(house, patient_id, person_id, f"person:{viewer.person_id}", call=call)
+def begins(house: House, drill_id: UUID, language: str) -> Begins:
+    """When what somebody has just begun asks, and why not at once; it says nothing of anybody."""
+    return drill_times.of_drill(house, drill_id, language)
+
+
+def verify_number(
+    house: House, viewer: Viewer, patient_id: UUID, person_id: UUID, *, call: bool, now: bool = False
+) -> UUID:
+    """Ask at a contact's number whether it is theirs. Raises NobodyToReach.
+
+    With ``now`` it rings at whatever hour: one's own telephone, or as staff that of somebody who asked for it.
+    """
+    purpose = "action:verify_number_now" if now else "action:verify_number"
+    if now:
+        organisation_id, _ = looks.standing(house, patient_id)
+        _require(_may_wake(viewer, organisation_id, person_id), viewer, purpose)
+    _require_near(house, viewer, patient_id, "patients:write", purpose)
+    return verifying.begin(house, patient_id, person_id, f"person:{viewer.person_id}", call=call, now=now)
+
+
+def _may_wake(viewer: Viewer, organisation_id: UUID, person_id: UUID) -> bool:
+    return person_id == viewer.person_id or _is_staff(viewer, organisation_id, "patients:write")
 
 
 def give_number(house: House, viewer: Viewer, patient_id: UUID, person_id: UUID, phone: str) -> NumberGiven:
@@ -67,21 +86,23 @@ def give_number(house: House, viewer: Viewer, patient_id: UUID, person_id: UUID,
     return verifying.give_number(house, patient_id, person_id, phone, f"person:{viewer.person_id}")
 
 
-def numbers_of(house: House, viewer: Viewer, patient_id: UUID) -> list[NumberRecord]:
+def numbers_of(house: House, viewer: Viewer, patient_id: UUID, *, language: str) -> list[NumberRecord]:
     """The telephone numbers that this viewer may change for a person."""
     organisation_id, _ = looks.standing(house, patient_id)
     staff = _is_staff(viewer, organisation_id, "patients:write")
     _require(staff or patient_id in viewer.patients, viewer, "numbers")
     looked(house, viewer, patient_id, "numbers", None)
-    found = numbers.records(house, patient_id)
+    found = numbers.records(house, patient_id, language)
     return [one for one in found if _may_give(viewer, organisation_id, patient_id, one.person_id)]
 
 
 def numbers_page(house: House, viewer: Viewer, patient_id: UUID) -> dict[str, Any]:
     """The same as a page, with the name of the person whose contacts they are."""
-    found = numbers_of(house, viewer, patient_id)
+    organisation_id, _ = looks.standing(house, patient_id)
+    found = numbers_of(house, viewer, patient_id, language=viewer.language)
     name = next((one.name for one in found if one.person_id == patient_id), "")
-    return {"id": patient_id, "name": name, "numbers": found, "now": house.clock()}
+    wakes = {one.person_id for one in found if _may_wake(viewer, organisation_id, one.person_id)}
+    return {"id": patient_id, "name": name, "numbers": found, "wakes": wakes, "now": house.clock()}
 
 
 def _may_give(viewer: Viewer, organisation_id: UUID, patient_id: UUID, person_id: UUID) -> bool:

@@ -74,6 +74,7 @@ def give(patient_id: UUID, person_id: UUID) -> Any:
 
 @frame.for_people
 def ask(patient_id: UUID, person_id: UUID) -> Any:
-    """Ask once more whether a number is theirs."""
-    access_reach.verify_number(frame.house(), g.viewer, patient_id, person_id, call=False)
+    """Ask once more whether a number is theirs; with ``now`` at whatever hour, as whose it is has asked for."""
+    now = request.form.get("now") == "yes"
+    access_reach.verify_number(frame.house(), g.viewer, patient_id, person_id, call=now, now=now)
     return redirect(f"/patients/{patient_id}/numbers", 303)

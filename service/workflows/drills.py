@@ -26,12 +26,20 @@ from service.store import outbox
 from service.store import people as people_store
 from service.store import site as site_store
 from service.store.database import Tx
-from service.workflows import carriers, cases, channels, drill_book, numbers, people, plans, spending, virtual_bands
+from service.workflows import (
+    carriers,
+    cases,
+    channels,
+    drill_book,
+    drill_times,
+    numbers,
+    people,
+    plans,
+    spending,
+    virtual_bands,
+)
 from service.workflows.house import House, log, new_id, warn, where
 
-AFTER_INCIDENT = timedelta(hours=1)
-"""Policy: how long people are left alone after a real incident."""
-LOOK_AGAIN = timedelta(seconds=60)
 BEGUN_AT_ONCE = 1
 """Policy: monthly drills begun in one look, so that a whole city enrolled in one night does not ring at once."""
 CONFIRMING = frozenset({"1", "3"})
@@ -174,23 +182,13 @@ def _step(house: House, patient_id: UUID, drill_id: UUID) -> None:
     def rule(tx: Tx, drill: Drill, now: datetime) -> DrillDecision:
         waiting = [one.person_id for one in drill.rungs if not one.settled]
         occupied = store.in_an_incident(tx, waiting)
-        return rules.step(drill, now, hold_until=_hold_until(tx, patient_id, now), occupied=occupied)
+        return rules.step(drill, now, hold_until=drill_times.hold_until(tx, patient_id, now), occupied=occupied)
 
     decision = _change(house, patient_id, drill_id, rule)
     if decision is not None and decision.knock:
         # Outside any transaction: what is asked here is whether the door takes it and writes it down.
         taken = virtual_bands.press(house, patient_id)
         _change(house, patient_id, drill_id, lambda _tx, drill, now: rules.door_said(drill, taken, now))
-
-
-def _hold_until(tx: Tx, patient_id: UUID, now: datetime) -> datetime | None:
-    """Until when a real incident of this person keeps a drill waiting."""
-    if case_store.open_incident_of(tx, patient_id) is not None:
-        return now + LOOK_AGAIN
-    closed_at = store.last_closed(tx, patient_id)
-    if closed_at is None or not now - AFTER_INCIDENT < closed_at <= now:
-        return None
-    return closed_at + AFTER_INCIDENT
 
 
 def _change(

@@ -15,7 +15,8 @@ from service.store import drills as drill_store
 from service.store import people as store
 from service.store import reachability as reach_store
 from service.store.database import Tx
-from service.workflows import people, plans
+from service.workflows import drill_book, drill_times, people, plans
+from service.workflows.drill_times import Begins
 from service.workflows.house import House, log, warn
 from service.workflows.people import NumberChange, Profile
 
@@ -43,6 +44,8 @@ class NumberRecord(msgspec.Struct, kw_only=True):
     new_phone: str | None = None
     new_since: datetime | None = None
     new_state: ChangeState | None = None
+    held: Begins | None = None
+    """A check of it goes on and does not ask just now: until when, and why."""
 
 
 # --- which number a message belongs to
@@ -156,14 +159,31 @@ def give(house: House, tx: Tx, person: Row[Any], phone: str, now: datetime) -> b
 # --- what a page shows
 
 
-def records(house: House, patient_id: UUID) -> list[NumberRecord]:
+def records(house: House, patient_id: UUID, language: str) -> list[NumberRecord]:
     """The monitored person's number, then the contacts' in the order of ringing; LookupError for no such person."""
     with house.database.read() as tx:
         if store.patient(tx, patient_id) is None:
             raise LookupError(f"no patient {patient_id}")
         members = [(patient_id, "")] + [(one.person_id, one.relation) for one in store.caregivers(tx, patient_id)]
         found = [_record(house, tx, person_id, relation) for person_id, relation in members]
-    return [one for one in found if one is not None]
+        held = _held(house, tx, patient_id, language)
+    listed = [one for one in found if one is not None]
+    for one in listed:
+        one.held = held.get(one.person_id)
+    return listed
+
+
+def _held(house: House, tx: Tx, patient_id: UUID, language: str) -> dict[UUID, Begins]:
+    """By person: what keeps the check of their number from asking just now."""
+    found: dict[UUID, Begins] = {}
+    for row in drill_store.going_on(tx, patient_id, drill_store.VERIFY):
+        try:
+            drill = drill_book.opened(house, row)
+        except SealingError:
+            continue  # it is given up when it falls due
+        begins = drill_times.held_back(house, drill, language)
+        found |= {rung.person_id: begins for rung in drill.rungs} if begins is not None else {}
+    return found
 
 
 def _record(house: House, tx: Tx, person_id: UUID, relation: str) -> NumberRecord | None:

@@ -19,7 +19,8 @@ from service.sealing import SealingError
 from service.store import drills as store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import drill_book, gaps, records
+from service.workflows import drill_book, drill_times, gaps, records
+from service.workflows.drill_times import Begins
 from service.workflows.house import House
 from service.workflows.plans import counts
 
@@ -50,6 +51,8 @@ class DrillStand(msgspec.Struct, kw_only=True):
     reached: int | None = None
     contacts: int | None = None
     """How many of how many were reached; null where only the list is asked for."""
+    held: Begins | None = None
+    """Until when its contacts are not asked, and why; null where they are."""
 
 
 class ReachRecord(msgspec.Struct, kw_only=True):
@@ -104,7 +107,7 @@ def within(house: House, tx: Tx, patient: Row[Any], language: str) -> ReachRecor
         store.phones_in(tx, patient.organisation_id, patient_id),
     )
     names = records.names_of(house, tx, set(known.contacts[patient_id]), language)
-    return _record(patient, known, names, _stand(house, last), language, house.clock())
+    return _record(patient, known, names, _stand(house, last, language, counted=True), language, house.clock())
 
 
 def of_organisation(house: House, organisation_id: UUID, language: str) -> list[ReachRecord]:
@@ -139,7 +142,7 @@ def _everybody(house: House, tx: Tx, organisation_id: UUID, language: str) -> tu
     broken = {one for patient in patients for one in _named(known, patient.patient_id)}
     names = records.names_of(house, tx, broken, language)
     found = [
-        _record(patient, known, names, _stand(None, known.running.get(patient.patient_id)), language, now)
+        _record(patient, known, names, _stand(house, known.running.get(patient.patient_id), language), language, now)
         for patient in patients
     ]
     found.sort(key=lambda one: (not one.red, not one.overdue, one.proven_at is not None, _age(one, now)))
@@ -150,8 +153,8 @@ def _age(one: ReachRecord, now: datetime) -> float:
     return 0.0 if one.proven_at is None else -(now - one.proven_at).total_seconds()
 
 
-def _stand(house: House | None, row: Row[Any] | None) -> DrillStand | None:
-    """How the newest drill stands; with ``house`` also how many were reached."""
+def _stand(house: House, row: Row[Any] | None, language: str, *, counted: bool = False) -> DrillStand | None:
+    """How the newest drill stands; ``counted`` also how many were reached."""
     if row is None:
         return None
     stand = DrillStand(
@@ -161,11 +164,12 @@ def _stand(house: House | None, row: Row[Any] | None) -> DrillStand | None:
         ended_at=row.ended_at,
         next_step_at=row.next_step_at if row.ended_at is None else None,
     )
-    if house is not None:
-        try:
-            drill = drill_book.opened(house, row)
-        except SealingError:
-            return stand
+    try:
+        drill = drill_book.opened(house, row)
+    except SealingError:
+        return stand
+    stand.held = drill_times.held_back(house, drill, language)
+    if counted:
         stand.reached = len(drill.reached)
         stand.contacts = sum(1 for rung in drill.rungs if not rung.away)
     return stand

@@ -33,16 +33,24 @@ class NumberGiven(msgspec.Struct, kw_only=True):
     """Whether it is rung from now on: nothing proved the old one. Else the old one is, until this one is proven."""
 
 
-def begin(house: House, patient_id: UUID, person_id: UUID, by: str = "system", *, call: bool = False) -> UUID:
+def begin(
+    house: House, patient_id: UUID, person_id: UUID, by: str = "system", *, call: bool = False, now: bool = False
+) -> UUID:
     """Ask at this person's number whether it is theirs; returns the verification's id.
 
     By a text with a link where one can be read, else, or with ``call``, by a call; like a drill it wakes nobody,
-    gives way to real incidents and is tried again. Raises NobodyToReach.
+    gives way to real incidents and is tried again. With ``now`` it rings once at whatever hour: for whoever has just
+    asked for it at their own number. Raises NobodyToReach.
     """
 
     def work(tx: Tx) -> UUID:
         patient, person = _both(tx, patient_id, person_id)
-        return _ask(house, tx, patient, person, by, call=call)
+        begun = _ask(house, tx, patient, person, by, call=call)
+        held = drill_book.load(house, tx, patient_id, begun) if now else None
+        if held is not None:
+            at = house.clock()
+            drill_book.settle(house, tx, held, rules.hurried(held.drill, person_id, at), at)
+        return begun
 
     begun: UUID = house.committer.run(work, key=patient_id)
     return begun

@@ -325,3 +325,52 @@ class Drilling(RuleBasedStateMachine):
 
 TestDrilling = Drilling.TestCase
 TestDrilling.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+NIGHT = TEN + timedelta(hours=12)
+"""Ten in the evening in Seoul."""
+
+
+def check_of(rung: Rung, at: datetime) -> Drill:
+    return bare(rung, at=at, purpose=Purpose.VERIFY, call_first=True)
+
+
+def test_what_is_begun_in_the_evening_says_when_it_asks_and_why() -> None:
+    morning = NIGHT + timedelta(hours=11)
+    assert rules.asked_from(check_of(someone(), NIGHT), NIGHT) == (morning, rules.Later.NIGHT)
+    assert rules.asked_from(check_of(someone(), TEN), TEN) == (TEN, None)
+    quiet = someone(quiet=(Window(from_min=9 * 60, to_min=12 * 60),))
+    assert rules.asked_from(check_of(quiet, TEN), TEN) == (TEN + timedelta(hours=2), rules.Later.QUIET)
+    assert rules.asked_from(check_of(quiet, NIGHT), NIGHT) == (morning + timedelta(hours=3), rules.Later.QUIET)
+    held = TEN + timedelta(hours=1)
+    assert rules.asked_from(check_of(someone(), TEN), TEN, held) == (held, rules.Later.INCIDENT)
+    one_awake = bare(someone(), someone(quiet=(Window(from_min=9 * 60, to_min=12 * 60),)))
+    assert rules.asked_from(one_awake, TEN) == (TEN, None)
+
+
+def test_who_asks_to_be_rung_at_night_is_rung_once_and_again_by_day() -> None:
+    one = someone(quiet=(Window(from_min=21 * 60, to_min=10 * 60),))
+    drill = check_of(one, NIGHT)
+    assert run(drill, NIGHT, NIGHT + timedelta(hours=8))[1] == []
+    hurried = rules.hurried(drill, one.person_id, NIGHT).drill
+    assert rules.asked_from(hurried, NIGHT) == (NIGHT, None)
+    _, sent = run(hurried, NIGHT, NIGHT + timedelta(days=1))
+    assert [at for at, _ in sent] == [NIGHT, NIGHT + timedelta(hours=12), NIGHT + timedelta(hours=13)]
+    assert {step.channel for _, step in sent} == {Channel.VOICE}
+
+
+def test_a_button_pressed_twice_rings_once() -> None:
+    one = someone()
+    drill, sent = run(rules.hurried(check_of(one, NIGHT), one.person_id, NIGHT).drill, NIGHT, NIGHT)
+    again = rules.hurried(drill, one.person_id, NIGHT + timedelta(seconds=119)).drill
+    assert len(sent) == 1 and run(again, NIGHT + timedelta(seconds=119), NIGHT + minutes(30))[1] == []
+    later = rules.hurried(drill, one.person_id, NIGHT + minutes(3)).drill
+    assert len(run(later, NIGHT + minutes(3), NIGHT + minutes(30))[1]) == 1
+
+
+def test_what_was_hurried_before_something_real_happened_wakes_nobody_afterwards() -> None:
+    one = someone()
+    drill = rules.hurried(check_of(one, NIGHT), one.person_id, NIGHT).drill
+    held = rules.step(drill, NIGHT, hold_until=NIGHT + timedelta(hours=1)).drill
+    _, sent = run(held, NIGHT + timedelta(hours=1), NIGHT + timedelta(hours=11, minutes=1))
+    assert [at for at, _ in sent] == [NIGHT + timedelta(hours=11)]

@@ -356,3 +356,19 @@ def _contact(stage: Stage, home: Home) -> Contact:
         patient = people_store.patient(tx, home.id)
         assert patient is not None
         return plans.policy_for(stage.house, tx, patient)[0].contacts[0]
+
+
+def test_a_drill_that_is_begun_in_the_evening_says_when_the_contacts_are_asked(
+    make_stage: Callable[..., Stage],
+) -> None:
+    stage = make_stage(ANSIM_TIME_ZONE="Asia/Tokyo")
+    stage.clock.move_to(stage.clock() + timedelta(hours=17))
+    home = stage.home(stage.person("박서준"), band=False)
+    Drills(stage)
+    desk = stage.staff("관제", "dispatcher")
+    begun = desk.session.post(f"{desk.url}/v1/patients/{home.id}/drill?language=en", timeout=20).json()
+    assert begun["contacts"]["later"] == "night" and "at 09:00" in begun["contacts"]["text"]
+    stage.settle()
+    assert "09:00에 연락을 시작합니다" in desk.get("/reach").text
+    reach = desk.get(f"/v1/patients/{home.id}/reachability?language=en").json()
+    assert "between 20:00 and 09:00" in reach["drill"]["held"]["text"]

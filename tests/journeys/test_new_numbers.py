@@ -57,7 +57,7 @@ class Family:
 
     def record(self) -> numbers.NumberRecord:
         return next(
-            one for one in numbers.records(self.stage.house, self.home.id) if one.person_id == self.daughter.id
+            one for one in numbers.records(self.stage.house, self.home.id, "en") if one.person_id == self.daughter.id
         )
 
 
@@ -234,3 +234,39 @@ def test_a_contact_is_proven_again_half_a_year_later_at_the_number_that_holds(st
     assert found is not None
     requests.post(f"{stage.url}/r/{found[1]}", data={"action": "confirm"}, timeout=20)
     assert family.record().verified_at == stage.clock()
+def test_what_is_asked_in_the_evening_says_when_it_begins_and_its_owner_may_be_rung_at_once(family: Family) -> None:
+    stage, page = family.stage, family.page
+    local = stage.clock() + timedelta(hours=9)
+    stage.clock.move_to(stage.clock() + timedelta(hours=(21 - local.hour) % 24))
+    given = page.session.put(
+        f"{page.url}/v1/patients/{family.home.id}/contacts/{family.daughter.id}/phone?language=en",
+        json={"phone": NEW}, timeout=20,
+    ).json()  # fmt: skip
+    stage.settle()
+    assert given["asked"]["later"] == "night" and family.new.texts == []
+    assert "tomorrow at 09:00" in given["asked"]["text"] and "between 20:00 and 09:00" in given["asked"]["text"]
+    path = f"/patients/{family.home.id}/numbers"
+    shown = page.get(path).text
+    assert "내일 09:00에 연락을 시작합니다" in shown and "지금 바로 제게 전화하기" in shown
+    family.new.answers("1")
+    csrf = {"csrf": page.session.headers["X-CSRF-Token"], "now": "yes"}
+    for _ in range(2):
+        page.session.post(f"{page.url}{path}/{family.daughter.id}/ask", data=csrf, timeout=20)
+        stage.settle()
+    stage.finish_calls()
+    assert family.new.rang == 1 and family.rung() == NEW
+    assert "내일" not in page.get(path).text
+
+
+def test_nobody_elses_telephone_is_rung_at_night_on_a_familys_word(family: Family) -> None:
+    stage, page = family.stage, family.page
+    path = f"/v1/patients/{family.home.id}/contacts/{family.home.id}/verify"
+    refused = page.session.post(f"{page.url}{path}", json={"by": "call", "now": True}, timeout=20)
+    assert refused.status_code == 403
+    desk = stage.staff("관제", "dispatcher")
+    family.home.phone.answers("1")
+    asked = desk.session.post(f"{desk.url}{path}", json={"by": "call", "now": True}, timeout=20)
+    assert asked.status_code == 202 and asked.json()["asked"]["later"] == ""
+    with stage.house.database.read() as tx:
+        looks = audit.accesses(tx, family.home.id, most=50)
+    assert [row.viewer_id for row in looks if row.purpose == "action:verify_number_now"] == [desk.person_id]
