@@ -14,6 +14,7 @@ from dispatch.incident import Incident
 from service.detection import PersonSettings
 from service.workflows import (
     availability,
+    contacts,
     faces,
     family,
     incidents,
@@ -281,7 +282,7 @@ def add_contact(
 ) -> UUID:
     """Somebody to ring for a person of the viewer's organisation."""
     _require_carer_of(house, viewer, patient_id, "add_contact")
-    person_id = people.add_contact(house, viewer.organisation_id, patient_id, profile, **given)
+    person_id = contacts.add(house, viewer.organisation_id, patient_id, profile, **given)
     # Whether that number is theirs is asked there, as soon as the jobs look.
     verifying.begin(house, patient_id, person_id)
     return person_id

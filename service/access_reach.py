@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from service.access import Denied, Viewer, looked
-from service.workflows import drill_times, drills, looks, numbers, reachability, verifying, watching
+from service.workflows import contacts, drill_times, drills, looks, numbers, reachability, verifying, watching
 from service.workflows.drill_times import Begins
 from service.workflows.drills import NobodyToReach
 from service.workflows.house import House, log
@@ -72,7 +72,7 @@ def _may_wake(viewer: Viewer, organisation_id: UUID, person_id: UUID) -> bool:
 def give_number(house: House, viewer: Viewer, patient_id: UUID, person_id: UUID, phone: str) -> NumberGiven:
     """Write a new telephone number down: one's own, that of the person one is linked to, or anybody's as staff.
 
-    Raises NobodyToReach, Refused for what is no number.
+    Raises NobodyToReach, Refused for what is no number or another's on the same ladder.
     """
     organisation_id, _ = looks.standing(house, patient_id)
     _require(_may_give(viewer, organisation_id, patient_id, person_id), viewer, "action:give_number")
@@ -83,7 +83,7 @@ def give_number(house: House, viewer: Viewer, patient_id: UUID, person_id: UUID,
             code="phone_invalid",
             field="phone",
         )
-    return verifying.give_number(house, patient_id, person_id, phone, f"person:{viewer.person_id}")
+    return verifying.give_number(house, patient_id, person_id, contacts.normal(phone), f"person:{viewer.person_id}")
 
 
 def numbers_of(house: House, viewer: Viewer, patient_id: UUID, *, language: str) -> list[NumberRecord]:

@@ -122,7 +122,10 @@ def numbers(patient_id: UUID) -> Response:
     query={"language": "ko or en (default: the viewer's)"},
 )
 def give_number(patient_id: UUID, person_id: UUID) -> Response:
-    """The number that is known to work is rung until somebody confirmed at the new one, which is asked by day."""
+    """The number that is known to work is rung until somebody confirmed at the new one, which is asked by day.
+
+    One telephone is one contact: another contact's number, the person's own and the desk's are refused.
+    """
     asking = viewer("patients:write")
     spoken = language(asking)
     wanted = bodies.decode(bodies.read(), NewNumber, "body_invalid")

@@ -11,6 +11,13 @@ from service import access_reach
 from service.web import display, frame, shield
 from service.workflows.incidents import Refused
 
+WRONG = {
+    "phone_is_the_desks": "numbers.of_the_desk",
+    "phone_is_the_persons": "numbers.of_the_person",
+    "phone_is_a_contacts": "numbers.of_a_contact",
+}
+"""Why a number is refused, by the code that a machine gets."""
+
 
 def create_blueprint() -> Blueprint:
     """Build the blueprint of these pages."""
@@ -67,8 +74,8 @@ def give(patient_id: UUID, person_id: UUID) -> Any:
     typed = request.form.get("phone", "")
     try:
         access_reach.give_number(frame.house(), g.viewer, patient_id, person_id, display.typed_phone(typed))
-    except Refused:
-        return _numbers(patient_id, frame.translator()("numbers.wrong"), (person_id, typed[:40]))
+    except Refused as error:
+        return _numbers(patient_id, frame.translator()(WRONG.get(error.code, "numbers.wrong")), (person_id, typed[:40]))
     return redirect(f"/patients/{patient_id}/numbers", 303)
 
 

@@ -20,7 +20,7 @@ from service.sealing import SealingError
 from service.store import drills as store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import drill_book, drills, numbers, people
+from service.workflows import contacts, drill_book, drills, numbers, people
 from service.workflows.drills import NobodyToReach
 from service.workflows.house import House, log, new_id
 
@@ -57,14 +57,16 @@ def begin(
 
 
 def give_number(house: House, patient_id: UUID, person_id: UUID, phone: str, by: str) -> NumberGiven:
-    """Write a new number of this person down and ask there, in one commit. Raises NobodyToReach.
+    """Write a new number of this person down and ask there, in one commit.
 
+    Raises NobodyToReach, and Refused for a telephone that is another's on the same ladder.
     The one that is known to work is rung until somebody confirmed at the new one; where none is known to work, the
     new one is rung first from now on, and the old one after it.
     """
 
     def work(tx: Tx) -> NumberGiven:
         patient, person = _both(tx, patient_id, person_id)
+        contacts.refuse_shared(house, tx, patient_id, person_id, phone)
         now = house.clock()
         rung_now = numbers.give(house, tx, person, phone, now)
         for row in store.going_on(tx, patient_id, store.VERIFY):

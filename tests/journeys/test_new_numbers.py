@@ -234,6 +234,52 @@ def test_a_contact_is_proven_again_half_a_year_later_at_the_number_that_holds(st
     assert found is not None
     requests.post(f"{stage.url}/r/{found[1]}", data={"action": "confirm"}, timeout=20)
     assert family.record().verified_at == stage.clock()
+
+
+def test_one_telephone_is_one_contact(family: Family) -> None:
+    """Compared as it is dialled, with the trunk zero that a Korean number has only at home."""
+    stage = family.stage
+    neighbour = stage.person("박이웃")
+    stage.link(neighbour, family.home, 1)
+    desk = stage.staff("운영", "operator")
+    theirs = neighbour.phone.number
+    for phone in (theirs, theirs.replace("+82", "+820")):
+        refused = family.gives(phone)
+        assert (refused.status_code, refused.json()["code"]) == (422, "phone_is_a_contacts")
+        assert refused.json()["field"] == "phone" and "박이웃" not in refused.text
+        assert theirs not in refused.text and f"•{theirs[-3:]}" in refused.json()["detail"]
+    assert family.gives(family.home.phone.number).json()["code"] == "phone_is_the_persons"
+    assert family.gives(stage.desk.number).json()["code"] == "phone_is_the_desks"
+    assert family.gives(theirs, family.home.id, by=desk).json()["code"] == "phone_is_a_contacts"
+    assert family.rung() == family.old.number and family.record().new_phone is None
+    assert family.gives(family.old.number).status_code == 202, "one's own may be given again"
+    family.gives(NEW)
+    wanted = {"name": "둘째", "phone": NEW.replace("+82", "+820")}
+    path = f"{desk.url}/v1/patients/{family.home.id}/contacts"
+    added = desk.session.post(path, json=wanted, timeout=20)
+    assert (added.status_code, added.json()["code"], added.json()["field"]) == (422, "phone_is_a_contacts", "phone")
+    assert len(numbers.records(stage.house, family.home.id, "en")) == 3
+
+
+def test_a_number_that_somebody_said_is_wrong_may_be_another_contacts(family: Family) -> None:
+    stage = family.stage
+    neighbour = stage.person("박이웃")
+    stage.link(neighbour, family.home, 1)
+    with stage.house.database.write() as tx:
+        index = stage.house.keys.blind_index("phone", neighbour.phone.number)
+        people_store.retire_phone(tx, neighbour.id, index, stage.clock())
+    neighbour.phone.rings_out()
+    assert family.gives(neighbour.phone.number).status_code == 202
+
+
+def test_the_page_says_whose_number_it_is_that_cannot_be_given(family: Family) -> None:
+    page, csrf = family.page, {"csrf": family.page.session.headers["X-CSRF-Token"]}
+    url = f"{page.url}/patients/{family.home.id}/numbers/{family.daughter.id}"
+    for phone, words in ((family.home.phone.number, "본인의 번호"), (family.stage.desk.number, "관제센터의 번호")):
+        refused = page.session.post(url, data=csrf | {"phone": phone}, timeout=20)
+        assert refused.status_code == 409 and words in refused.text
+
+
 def test_what_is_asked_in_the_evening_says_when_it_begins_and_its_owner_may_be_rung_at_once(family: Family) -> None:
     stage, page = family.stage, family.page
     local = stage.clock() + timedelta(hours=9)
