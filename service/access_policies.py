@@ -42,6 +42,12 @@ def check(house: House, viewer: Viewer, where: Place, text: str, language: str, 
     return policy_check.check(text, language, document, cohort=cohort)
 
 
+def changes(house: House, viewer: Viewer, where: Place, text: str) -> list[str]:
+    """What a document would change of what is in force now."""
+    _require_operator(viewer, "check_policy")
+    return policy_check.changes(house, viewer.organisation_id, where, text)
+
+
 def mark(house: House, viewer: Viewer, where: Place, text: str) -> str:
     """Proof that this text was checked."""
     _require_operator(viewer, "check_policy")

@@ -46,9 +46,11 @@ class NewPolicy(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The number of the version that this one replaces; another in force is a conflict."""
 
 
-class PolicyPublished(msgspec.Struct, kw_only=True):
+class PolicyPublished(msgspec.Struct, kw_only=True, omit_defaults=True):
     version: str
     """As incidents remember it, such as ``district-26350/v7``."""
+    again: int | None = None
+    """The number of an earlier version of this scope with the very same text, which is in force again."""
 
 
 class PolicyList(msgspec.Struct, kw_only=True):
@@ -111,7 +113,9 @@ def publish() -> Response:
         raise Problem(422, "policy_invalid", str(error), field="text") from error
     except Changed as error:
         raise Problem(409, "policy_changed", f"{error}: read it again first", field="seen") from error
-    return _json(PolicyPublished(version=version), 201)
+    found = access_policies.history(house(), asking, where)
+    again = next((one.again for one in found if one.version == version), None)
+    return _json(PolicyPublished(version=version, again=again), 201)
 
 
 def _place(scope: str, district_code: str, patient_id: UUID | None) -> Place:

@@ -13,7 +13,7 @@ from service import access_policies
 from service.web import frame
 from service.workflows import policies
 from service.workflows.policies import WITHDRAWN, Changed, NothingToWithdraw, Place, PlaceError, Scope
-from service.workflows.policy_check import Check, Figure
+from service.workflows.policy_check import Check, Figure, ScopeRecord
 
 
 def create_blueprint() -> Blueprint:
@@ -85,7 +85,8 @@ def _editor(
         "text": typed,
         "seen": history[0].number if history else 0,
         "own": bool(history and history[0].text != WITHDRAWN),
-        "changes": policies.difference(now["text"], typed) if checked else [],
+        "changes": access_policies.changes(house, g.viewer, where, typed) if checked else [],
+        "same_as": _same_as(history, typed) if checked else None,
         "checked": checked,
         "mark": mark,
         "lines": [(n, line, n in wrong) for n, line in enumerate(typed.splitlines(), 1)] if wrong else [],
@@ -94,11 +95,16 @@ def _editor(
         else [],
         "figures": [_figure(one) for one in checked.cohort] if checked else [],
         "cut": None if checked is None or checked.false_dispatch_cut is None else f"{checked.false_dispatch_cut:.0%}",
-        "published": published[:60],
+        "published": history[0] if history and history[0].version == published else None,
         "longest": LONGEST_TEXT,
     }
     page = render_template("policy.html", face=face, message=message, now=house.clock())
     return make_response(page, status)
+
+
+def _same_as(history: list[ScopeRecord], text: str) -> int | None:
+    """The earlier version of this scope whose text this is, so that whoever brings it back is told so."""
+    return next((one.number for one in history[1:] if one.text == text), None)
 
 
 def _figure(one: Figure) -> dict[str, str]:

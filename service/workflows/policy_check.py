@@ -20,7 +20,7 @@ from dispatch.policies import Document, PolicyError
 from dispatch.policy_words import problem_text
 from service.store import people as people_store
 from service.store import policies as store
-from service.workflows import people, policies
+from service.workflows import people, policies, policy_history
 from service.workflows.house import House
 from service.workflows.policies import WITHDRAWN, Place, Scope
 
@@ -185,7 +185,10 @@ class ScopeRecord(msgspec.Struct, kw_only=True):
     holds: bool = True
     """False where it is withdrawn, or no longer fits the rules: the wider scope holds instead."""
     difference: list[str] = []
-    """What changed since the version before, as a unified diff."""
+    """What changed since what was in force before, as a unified diff: of the texts, or of the values where the wider
+    scope's document held before or holds after."""
+    again: int | None = None
+    """The number of an earlier version of this scope with the very same text: that one is in force again."""
 
 
 def scopes(house: House, organisation_id: UUID) -> list[ScopeRecord]:
@@ -195,11 +198,21 @@ def scopes(house: House, organisation_id: UUID) -> list[ScopeRecord]:
 
 def history(house: House, organisation_id: UUID, where: Place) -> list[ScopeRecord]:
     """Every version of one scope, newest first, each with what it changed."""
-    found = _records(house, policies.history(house, organisation_id, where))
-    texts = [one.text for one in found[1:]] + [""]
-    for one, before in zip(found, texts, strict=False):
-        one.difference = policies.difference(before, one.text)
+    rows = policies.history(house, organisation_id, where)
+    found = _records(house, rows)
+    changed = policy_history.differences(house, organisation_id, where, rows)
+    for one, lines, earlier in zip(found, changed, policy_history.again(rows), strict=True):
+        one.difference, one.again = lines, earlier
     return found
+
+
+def changes(house: House, organisation_id: UUID, where: Place, text: str) -> list[str]:
+    """What a document would change of what is in force now, as a unified diff."""
+    document, version, before = in_force(house, organisation_id, where)
+    with house.database.read() as tx:
+        newest = policies.latest_of(tx, organisation_id, where)
+    own = newest is not None and policies.version_name(newest) == version
+    return policy_history.changes(own, document, policies.normal(text), before)
 
 
 def _records(house: House, rows: list[Any]) -> list[ScopeRecord]:

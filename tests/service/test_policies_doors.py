@@ -456,3 +456,56 @@ def test_an_operator_finds_the_policies_from_every_page(browser: Callable[..., A
 def test_an_empty_document_is_not_taken_for_a_withdrawal(browser: Callable[..., Any]) -> None:
     answer = browser("/policies/check", scope="organisation", seen="0", text=" \n ")
     assert answer.status_code == 422 and "비어" in answer.get_data(as_text=True)
+
+
+def test_an_older_version_that_is_brought_back_is_called_by_its_number(
+    stage: Stage, operator: UUID, browser: Callable[..., Any]
+) -> None:
+    put(stage, operator, ORGANISATION, text(30))
+    put(stage, operator, ORGANISATION, text(45, "Later"))
+    opened = browser("/policies/edit?scope=organisation").get_data(as_text=True)
+    assert "이 버전을 다시 확인하기" in opened, "each older version is one press away"
+    form = {"scope": "organisation", "seen": "2", "text": text(30)}
+    page = browser("/policies/check", **form).get_data(as_text=True)
+    assert "버전 1의 문서와 같습니다" in page
+    answer = browser("/policies/publish", **form, checked=checked_mark(page))
+    after = browser(answer.headers["Location"]).get_data(as_text=True)
+    assert "버전 1의 정책을 다시 적용합니다(새 버전 3)" in after
+    newest = policy_check.history(stage.house, stage.organisation_id, ORGANISATION)[0]
+    changed = [line for line in newest.difference if line[0] in "+-"]
+    assert newest.again == 1
+    assert sorted(changed) == ["+overlap_s = 30", '+title = "Haeundae"', "-overlap_s = 45", '-title = "Later"']
+
+
+def test_a_first_version_and_one_after_a_withdrawal_are_compared_by_what_holds(stage: Stage, operator: UUID) -> None:
+    """Not line by line with the default's explanations, which nobody has written or taken away."""
+    put(stage, operator, ORGANISATION, text(30, "Ansim default"))
+    put(stage, operator, DISTRICT, text(45, "Ansim default"))
+    put(stage, operator, DISTRICT, "")
+    put(stage, operator, DISTRICT, text(45, "Ansim default"))
+    found = policy_check.history(stage.house, stage.organisation_id, DISTRICT)
+    changed = [[line for line in one.difference if line[0] in "+-"] for one in found]
+    there, back = ["-overlap_s = 30", "+overlap_s = 45"], ["-overlap_s = 45", "+overlap_s = 30"]
+    assert changed == [there, back, there], "against the organisation's, which holds where the district has none"
+    assert [one.again for one in found] == [2, None, None]
+    [first] = policy_check.history(stage.house, stage.organisation_id, ORGANISATION)
+    assert [line for line in first.difference if line[0] in "+-"] == ["-overlap_s = 20", "+overlap_s = 30"]
+    changes = policy_check.changes(stage.house, stage.organisation_id, DISTRICT, text(50, "Ansim default"))
+    assert [line for line in changes if line[0] in "+-"] == ["-overlap_s = 45", "+overlap_s = 50"]
+
+
+def test_a_document_that_is_taken_back_says_which_one_holds_now(
+    stage: Stage, operator: UUID, browser: Callable[..., Any]
+) -> None:
+    put(stage, operator, DISTRICT, text(30))
+    form = {"scope": "district", "district_code": "26350", "seen": "1", "withdraw": "yes"}
+    after = browser(browser("/policies/publish", **form).headers["Location"]).get_data(as_text=True)
+    assert "이 범위의 문서를 거두었습니다(버전 2)" in after and "‘Ansim default’ 정책이 적용됩니다" in after
+
+
+def test_a_machine_hears_which_version_is_in_force_again(stage: Stage, machine: dict[str, str]) -> None:
+    made = [
+        stage.client.post("/v1/policies", json={"text": one}, headers=machine).json
+        for one in (text(30), text(45), text(30))
+    ]
+    assert [one.get("again") for one in made] == [None, None, 1]
