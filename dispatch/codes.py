@@ -85,6 +85,8 @@ class Log(StrEnum):
     CONTACT_IS_BACK = "contact_is_back"
     CONTACT_HOURS = "contact_hours"
     """A contact said other quiet hours while the case was open."""
+    CONTACT_REMOVED = "contact_removed"
+    """A contact was taken off the list while the case was open."""
     LAST_RUNG_UNVERIFIED = "last_rung_unverified"
     HANDED_OVER = "handed_over"
     HANDOVER_ACCEPTED = "handover_accepted"

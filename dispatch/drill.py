@@ -160,6 +160,17 @@ def hurried(drill: Drill, person_id: UUID, now: datetime) -> DrillDecision:
     return _of(drill, person_id, now, noted)
 
 
+def removed(drill: Drill, person_id: UUID, now: datetime) -> DrillDecision:
+    """No contact any more: not asked, and nothing is said against anybody."""
+    if drill.purpose is Purpose.VERIFY:
+        return called_off(drill, now) if drill.rung(person_id) is not None else DrillDecision(drill=drill)
+
+    def noted(rung: Rung) -> None:
+        rung.away = True
+
+    return _of(drill, person_id, now, noted)
+
+
 def called_off(drill: Drill, now: datetime) -> DrillDecision:
     """Not wanted any more: nothing more is sent, and nothing is said against anybody."""
     if drill.over:

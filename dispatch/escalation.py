@@ -46,6 +46,7 @@ from dispatch.escalation_holding import close_now, confirm, deadline_passed, reo
 from dispatch.escalation_hours import hours_said
 from dispatch.escalation_ladder import alert, ladder_timer, ring_desk
 from dispatch.escalation_people import acknowledge, called, claim, close, dispatch, note, progress, stand_down
+from dispatch.escalation_removed import contact_removed, only_rung
 from dispatch.escalation_telling import (
     coming,
     coming_call_ended,
@@ -356,6 +357,7 @@ __all__ = [
     "condition_ended",
     "contact_answered",
     "contact_call_ended",
+    "contact_removed",
     "desk_answered",
     "desk_call_ended",
     "disbelief",
@@ -370,6 +372,7 @@ __all__ = [
     "may_agree",
     "next_steps",
     "note",
+    "only_rung",
     "patient_answered",
     "progress",
     "safe",

@@ -111,14 +111,14 @@ def _passed_on(d: Draft, person_id: UUID, digit: str, attempt: int | None, key: 
             ladder.declined.append(person_id)
         another = d.incident.acknowledged and d.incident.owner_id != person_id
         d.log(Log.CONTACT_DECLINED, who(person_id), **({"owner": who(d.incident.owner_id)} if another else {}))
-        _give_back(d, person_id)
+        give_back(d, person_id)
     elif digit == WRONG_NUMBER_DIGIT:
         if person_id not in ladder.retired:
             ladder.retired.append(person_id)
             # Once: a repeated callback must not retire the person's next number too.
             d.retire_number_of = person_id
         d.log(Log.WRONG_NUMBER, who(person_id))
-        _give_back(d, person_id)
+        give_back(d, person_id)
     else:
         d.log(Log.CONTACT_NO_KEY, who(person_id), **_pressed(key))
         current = current and attempt in {None, ladder.round}
@@ -150,7 +150,7 @@ def eta_pressed(incident: Incident, person_id: UUID, digit: str, now: datetime) 
     return d.done()
 
 
-def _give_back(d: Draft, person_id: UUID) -> None:
+def give_back(d: Draft, person_id: UUID) -> None:
     """Who took it and now cannot: it returns to the queue at once."""
     incident = d.incident
     if incident.state is State.CONFIRMED and incident.acknowledged and incident.owner_id == person_id:

@@ -135,6 +135,32 @@ def later_text(later: str, days: int, time: str, from_min: int, to_min: int, lan
     return LATER[later][spoken].format(at=at, start=start, to=to)
 
 
+LEFT: dict[str, Pair] = {
+    "nobody": {
+        "ko": "그러면 관제센터 말고는 전화할 분이 없습니다.",
+        "en": "Then there is nobody left to ring but the control centre.",
+    },
+    "unproven": {
+        "ko": "그러면 남는 연락처 {left}곳 가운데 확인된 번호가 없어, 첫 차례가 끝나면 관제센터에도 함께 전화합니다.",
+        "en": "Then none of the {left} left is proven: the control centre is rung too, after the first round.",
+    },
+    "gap": {
+        "ko": "그러면 확인된 연락처 {proven}곳이 남지만, {at}부터는 전화할 수 있는 분이 없는 때가 있습니다.",
+        "en": "Then {proven} proven are left, and from {at} on there is a time in which none of them can be rung.",
+    },
+    "covered": {
+        "ko": "확인된 연락처 {proven}곳이 남고, 앞으로 하루 동안 늘 전화할 수 있는 분이 있습니다.",
+        "en": "Then {proven} proven are left, and somebody can be rung at every hour of the next day.",
+    },
+}
+"""Who could be rung without a contact."""
+
+
+def left_text(case: str, left: int, proven: int, at: str, language: str) -> str:
+    """What the ladder is without a contact, in words."""
+    return LEFT[case]["ko" if language == "ko" else "en"].format(left=left, proven=proven, at=at)
+
+
 def link_text(link: str, miss: str, name: str, language: str) -> str:
     """A broken link in plain words; ``name`` is the contact's where it is one."""
     spoken = "ko" if language == "ko" else "en"

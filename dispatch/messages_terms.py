@@ -329,6 +329,10 @@ LOGS: dict[Log, dict[str, Words]] = {
         "ko": Words("방해 금지 시간이라 전화하지 않았습니다", "{person}: 방해 금지 시간이라 전화하지 않음"),
         "en": Words("A contact has quiet hours and was not rung", "{person} has quiet hours and was not rung"),
     },
+    Log.CONTACT_REMOVED: {
+        "ko": Words("연락처에서 뺀 분께는 더 전화하지 않습니다", "{who}: {person} 님을 연락처에서 뺌. 더 걸지 않음"),
+        "en": Words("A contact was removed and is rung no more", "{who} removed {person}, who is rung no more"),
+    },
     Log.CONTACT_AWAY: {
         "ko": Words("자리를 비운 분은 맨 나중에 전화합니다", "{person}: 자리를 비워 맨 나중에 전화"),
         "en": Words("A contact is away and is rung last", "{person} is away and is rung last"),

@@ -7,16 +7,36 @@ from typing import Any
 from uuid import UUID
 
 from service.access import Denied, Viewer, looked
-from service.workflows import contacts, drill_times, drills, looks, numbers, reachability, verifying, watching
+from service.workflows import (
+    contacts,
+    drill_times,
+    drills,
+    looks,
+    numbers,
+    reachability,
+    removing,
+    verifying,
+    watching,
+)
 from service.workflows.drill_times import Begins
 from service.workflows.drills import NobodyToReach
 from service.workflows.house import House, log
 from service.workflows.incidents import Refused
 from service.workflows.numbers import NumberRecord
 from service.workflows.reachability import ReachRecord
+from service.workflows.removing import Left, NoContact, Why
 from service.workflows.verifying import NumberGiven
 
-__all__ = ["Begins", "NobodyToReach", "NumberGiven", "NumberRecord", "ReachRecord"]
+__all__ = [
+    "Begins",
+    "Left",
+    "NoContact",
+    "NobodyToReach",
+    "NumberGiven",
+    "NumberRecord",
+    "ReachRecord",
+    "Why",
+]
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 STAFF = frozenset({"dispatcher", "operator"})
 
@@ -86,6 +106,18 @@ def give_number(house: House, viewer: Viewer, patient_id: UUID, person_id: UUID,
     return verifying.give_number(house, patient_id, person_id, contacts.normal(phone), f"person:{viewer.person_id}")
 
 
+def remove_contact(
+    house: House, viewer: Viewer, patient_id: UUID, person_id: UUID, why: Why, *, sure: bool, language: str
+) -> Left:
+    """Take a contact off a person's list: the staff may, and whoever it is themselves. Raises NoContact, Refused."""
+    organisation_id, _ = looks.standing(house, patient_id)
+    own = patient_id in viewer.patients and person_id == viewer.person_id
+    _require(own or _is_staff(viewer, organisation_id, "patients:write"), viewer, "action:remove_contact")
+    looked(house, viewer, patient_id, "action:remove_contact", None)
+    by = f"person:{viewer.person_id}"
+    return removing.remove(house, patient_id, person_id, by, why, sure=sure, language=language)
+
+
 def numbers_of(house: House, viewer: Viewer, patient_id: UUID, *, language: str) -> list[NumberRecord]:
     """The telephone numbers that this viewer may change for a person."""
     organisation_id, _ = looks.standing(house, patient_id)
@@ -102,7 +134,10 @@ def numbers_page(house: House, viewer: Viewer, patient_id: UUID) -> dict[str, An
     found = numbers_of(house, viewer, patient_id, language=viewer.language)
     name = next((one.name for one in found if one.person_id == patient_id), "")
     wakes = {one.person_id for one in found if _may_wake(viewer, organisation_id, one.person_id)}
-    return {"id": patient_id, "name": name, "numbers": found, "wakes": wakes, "now": house.clock()}
+    left = removing.preview(house, patient_id, viewer.language)
+    shown = {one.person_id for one in found}
+    left = {one: what for one, what in left.items() if one in shown}
+    return {"id": patient_id, "name": name, "numbers": found, "wakes": wakes, "left": left, "now": house.clock()}
 
 
 def _may_give(viewer: Viewer, organisation_id: UUID, patient_id: UUID, person_id: UUID) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 from flask import Blueprint, Response
 
 from service import access_reach
-from service.access_reach import Begins, NumberRecord, ReachRecord
+from service.access_reach import Begins, Left, NumberRecord, ReachRecord, Why
 from service.api import bodies
 from service.api.auth import house, viewer
 from service.api.errors import Problem
@@ -59,6 +59,13 @@ class NumberList(msgspec.Struct, kw_only=True):
 class NewNumber(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     phone: str
     """E.164, such as +821012345678."""
+
+
+class Remove(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    why: Literal["left", "asked", "wrong_number"]
+    """They moved on; they asked not to be called; the number is somebody else's, and is given up with that."""
+    sure: bool = False
+    """Also if nobody who is proven reachable is left."""
 
 
 @blueprint.post("/v1/patients/<uuid:patient_id>/drill")
@@ -136,6 +143,30 @@ def give_number(patient_id: UUID, person_id: UUID) -> Response:
     asked = access_reach.begins(house(), given.verification_id, spoken)
     made = NumberWritten(verification_id=given.verification_id, rung_now=given.rung_now, asked=asked)
     return _json(made, 202)
+
+
+@blueprint.post("/v1/patients/<uuid:patient_id>/contacts/<uuid:person_id>/remove")
+@operation(
+    "Take a contact off a person's list",
+    request=Remove,
+    responses={200: Left, 400: None, 401: None, 403: None, 404: None, 409: None, 422: None},
+    query={"language": "ko or en (default: the viewer's)"},
+)
+def remove(patient_id: UUID, person_id: UUID) -> Response:
+    """They are rung no more, nor in an open case, and their links stop working; answers what the ladder then is.
+
+    The last one proven reachable wants ``sure``. While a case is open that has nobody else, only a wrong number goes.
+    """
+    asking = viewer("patients:write")
+    spoken, wanted = language(asking), bodies.decode(bodies.read(), Remove, "body_invalid")
+    why = Why(wanted.why)
+    try:
+        left = access_reach.remove_contact(
+            house(), asking, patient_id, person_id, why, sure=wanted.sure, language=spoken
+        )
+    except access_reach.NoContact as error:
+        raise Problem(404, "not_found", "this person is not a contact of that patient") from error
+    return _json(left)
 
 
 @blueprint.get("/v1/patients/<uuid:patient_id>/reachability")

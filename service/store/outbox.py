@@ -78,6 +78,15 @@ def cancel_pending(tx: Tx, patient_id: UUID, incident_id: UUID, kinds: list[str]
     return done.rowcount
 
 
+def cancel_to(tx: Tx, patient_id: UUID, person_id: UUID, now: datetime) -> None:
+    """Nothing about this patient that no worker holds yet is sent to this person any more."""
+    tx.conn.execute(
+        update(_OUTBOX)
+        .where(_OUTBOX.c.patient_id == patient_id, _OUTBOX.c.target_id == person_id, _OUTBOX.c.status == PENDING)
+        .values(status=CANCELLED, ended_at=now)
+    )
+
+
 def oldest_unsent(tx: Tx) -> datetime | None:
     """When the message that waits longest for a worker was due."""
     return tx.conn.execute(

@@ -177,6 +177,21 @@ def caregivers(tx: Tx, patient_id: UUID) -> Sequence[Row[Any]]:
     ).all()
 
 
+def end_contact(tx: Tx, patient_id: UUID, person_id: UUID, at: datetime) -> None:
+    """No contact of this patient any more; the row stays, for who once was."""
+    tx.conn.execute(
+        update(_MEMBERSHIP)
+        .where(
+            _MEMBERSHIP.c.patient_id == patient_id,
+            _MEMBERSHIP.c.person_id == person_id,
+            _MEMBERSHIP.c.role == "caregiver",
+            _MEMBERSHIP.c.ended_at.is_(None),
+        )
+        .values(ended_at=at)
+    )
+    reachability.look_again(tx, [patient_id])
+
+
 def linked_patients(tx: Tx, person_id: UUID) -> list[UUID]:
     return list(
         tx.conn.execute(

@@ -8,6 +8,7 @@ from uuid import UUID
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request
 
 from service import access_reach
+from service.access_reach import Why
 from service.web import display, frame, shield
 from service.workflows.incidents import Refused
 
@@ -17,6 +18,7 @@ WRONG = {
     "phone_is_a_contacts": "numbers.of_a_contact",
 }
 """Why a number is refused, by the code that a machine gets."""
+NOT_REMOVED = {"last_proven": "numbers.last_proven", "only_rung": "numbers.only_rung"}
 
 
 def create_blueprint() -> Blueprint:
@@ -30,6 +32,9 @@ def create_blueprint() -> Blueprint:
     reach.add_url_rule("/patients/<uuid:patient_id>/numbers", view_func=numbers)
     reach.add_url_rule("/patients/<uuid:patient_id>/numbers/<uuid:person_id>", view_func=give, methods=["POST"])
     reach.add_url_rule("/patients/<uuid:patient_id>/numbers/<uuid:person_id>/ask", view_func=ask, methods=["POST"])
+    reach.add_url_rule(
+        "/patients/<uuid:patient_id>/numbers/<uuid:person_id>/remove", view_func=remove, methods=["POST"]
+    )
     return reach
 
 
@@ -62,9 +67,11 @@ def numbers(patient_id: UUID) -> Any:
     return _numbers(patient_id)
 
 
-def _numbers(patient_id: UUID, message: str | None = None, typed: tuple[UUID, str] | None = None) -> Response:
+def _numbers(
+    patient_id: UUID, message: str | None = None, typed: tuple[UUID, str] | None = None, done: str = ""
+) -> Response:
     face = access_reach.numbers_page(frame.house(), g.viewer, patient_id)
-    page = render_template("numbers.html", face=face, now=frame.now_of(face), message=message, typed=typed)
+    page = render_template("numbers.html", face=face, now=frame.now_of(face), message=message, typed=typed, done=done)
     return make_response(page, 409 if message else 200)
 
 
@@ -85,3 +92,21 @@ def ask(patient_id: UUID, person_id: UUID) -> Any:
     now = request.form.get("now") == "yes"
     access_reach.verify_number(frame.house(), g.viewer, patient_id, person_id, call=now, now=now)
     return redirect(f"/patients/{patient_id}/numbers", 303)
+
+
+@frame.for_people
+def remove(patient_id: UUID, person_id: UUID) -> Any:
+    """Take a contact off the list; the last who is proven reachable only with a tick."""
+    typed = request.form.get("why", "")
+    why = Why(typed) if typed in set(Why) else Why.LEFT
+    sure = request.form.get("sure") == "yes"
+    language = frame.translator().language
+    try:
+        left = access_reach.remove_contact(
+            frame.house(), g.viewer, patient_id, person_id, why, sure=sure, language=language
+        )
+    except Refused as error:
+        return _numbers(patient_id, frame.translator()(NOT_REMOVED.get(error.code, "numbers.only_rung")))
+    if person_id == g.viewer.person_id:
+        return redirect("/", 303)
+    return _numbers(patient_id, done=left.text)

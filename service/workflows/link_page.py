@@ -46,12 +46,13 @@ def find(house: House, tx: Tx, given: str) -> Link:
     row = links.read(house, tx, given)
     if row is None:
         raise Gone(given[:8])
+    if row.target_id not in {member.person_id for member in people_store.caregivers(tx, row.patient_id)}:
+        raise Gone(given[:8])  # no contact any more
     language = people.language_of(tx, row.target_id)
     if channels.other_kind(row) is not None:
         return _of_a_drill(house, tx, row, language)
     incident, patient = store.incident(tx, row.incident_id), people_store.patient(tx, row.patient_id)
-    known = row.target_id in {member.person_id for member in people_store.caregivers(tx, row.patient_id)}
-    if incident is None or patient is None or incident.closed_at is not None or not known:
+    if incident is None or patient is None or incident.closed_at is not None:
         raise Gone(given[:8])
     return Link(row, cases.Case(patient, cases.open_case(house, incident), incident.version), language)
 

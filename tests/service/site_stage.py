@@ -71,6 +71,7 @@ def running_site(folder: Path) -> Iterator[Site]:
         "incident": ("dispatcher", f"/incidents/{contacts}"),
         "proof": ("dispatcher", f"/incidents/{closed.incident_id}/proof"),
         "board": ("dispatcher", "/board"),
+        "numbers": ("family", f"/patients/{patient_id}/numbers"),
         "family": ("family", f"/patients/{patient_id}"),
     }
     server = make_server("127.0.0.1", 0, stage.app, threaded=True, request_handler=Silent)

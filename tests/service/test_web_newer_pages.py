@@ -25,7 +25,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield driver
 
 
-PAGES = ["policies", "policy", "reach", "handover", "incident", "proof", "board", "family"]
+PAGES = ["policies", "policy", "reach", "handover", "incident", "proof", "board", "family", "numbers"]
 
 
 @pytest.mark.parametrize("page", PAGES)

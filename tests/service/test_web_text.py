@@ -18,6 +18,7 @@ from service.web import display, frame, help, pages, shield
 from service.web.text import LANGUAGES, MissingText, Translator, preferred, words
 from service.workflows.caregiving import NOTED
 from service.workflows.policies import Scope
+from service.workflows.removing import Why
 
 WEB = Path(pages.__file__).parent
 NOW = datetime(2026, 11, 22, 12, 4, 33, tzinfo=UTC)
@@ -33,6 +34,7 @@ CLOSED_SETS = {
     "noted.": tuple(NOTED),
     "doubt.": tuple(Doubt),
     "incident.part.": tuple(Part),
+    "numbers.why.": tuple(Why),
     "policies.scope.": tuple(Scope),
     "policies.case.": tuple(CASES),
     "policies.figure.": (
