@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from sqlalchemy import Row
 
 from dispatch import drill as rules
-from dispatch import messages, messages_drill
+from dispatch import messages, messages_doors, messages_drill
 from dispatch.drill import Drill, DrillDecision, DrillState, Miss, Purpose, Rung
 from dispatch.incident import Channel
 from dispatch.notifier import CarrierEvent, CarrierEventKind, Prompt
@@ -39,6 +39,7 @@ from service.workflows import (
     virtual_bands,
 )
 from service.workflows.house import House, log, new_id, warn, where
+from service.workflows.telephone_stages import FIRST_MENU, SAID_TWICE
 
 BEGUN_AT_ONCE = 1
 """Policy: monthly drills begun in one look, so that a whole city enrolled in one night does not ring at once."""
@@ -46,8 +47,6 @@ CONFIRMING = frozenset({"1", "3"})
 WRONG = "9"
 RUNG_BACK = "drill_back"
 """Step of a call in which somebody rings us back after a drill's call that they missed."""
-REPEATED = 2
-"""The first words of a call are said this often."""
 MISSES = {miss.value: miss for miss in Miss}
 
 
@@ -294,10 +293,15 @@ def _key(
         decision = rules.wrong_number(held.drill, row.target_id, now, another=another)
         drill_book.settle(house, tx, held, decision, now)
         return messages.wrong_number(language)
-    if not digit and event.turn < REPEATED and not event.final:
-        return _menu(tx, held, row, language, turn=event.turn + 1)
+    again = event.turn < (FIRST_MENU if digit else SAID_TWICE) and not event.final
+    told = _menu(tx, held, row, language, turn=event.turn + 1) if again else _in_vain(tx, held, row, language)
+    # A thumb that slipped hears that it did, as in a real call.
+    return messages_doors.after(messages_doors.say(language, "wrong_key"), told) if digit else told
+
+
+def _in_vain(tx: Tx, held: drill_book.Held, row: Row[Any], language: str) -> Prompt:
     outbox.update_notification(tx, row.id, outcome="no_key")
-    return messages_drill.say(f"{purpose}_no_key", language)
+    return messages_drill.say(f"{held.drill.purpose}_no_key", language)
 
 
 def _not_theirs(house: House, tx: Tx, row: Row[Any], now: datetime) -> bool:

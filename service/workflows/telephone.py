@@ -27,7 +27,7 @@ from service.workflows import (
     spending,
     telephone_menus,
 )
-from service.workflows.drills import RUNG_BACK
+from service.workflows.drills import CONFIRMING, RUNG_BACK
 from service.workflows.house import House, log, warn
 from service.workflows.sending import call_ended
 from service.workflows.telephone_stages import (
@@ -130,7 +130,9 @@ def _of_other_kind(house: House, tx: Tx, before: Row[Any], event: CarrierEvent) 
         digit = event.digits[:1]
         if digit:
             changes["outcome"] = f"pressed_{digit}"
-            _proves_number(house, tx, row, event, digit, now)
+            if digit in CONFIRMING:
+                # What was asked is whether the number is theirs: a key that means nothing there says nothing of it.
+                _proves_number(house, tx, row, event, digit, now)
         elif event.voicemail:
             changes["outcome"] = "voicemail"
         outbox.update_notification(tx, row.id, **changes)

@@ -15,6 +15,7 @@ from journey_marks import both_engines
 from journey_people import Band, Home, spoken
 from journey_stage import Stage
 
+from dispatch import messages_doors
 from dispatch.drill import DrillState, Link, Miss
 from dispatch.plan import Contact
 from service.app import build_house
@@ -356,6 +357,32 @@ def _contact(stage: Stage, home: Home) -> Contact:
         patient = people_store.patient(tx, home.id)
         assert patient is not None
         return plans.policy_for(stage.house, tx, patient)[0].contacts[0]
+
+
+@pytest.mark.parametrize("key", ["5", "0", "#"])
+def test_a_thumb_that_slips_in_a_drill_hears_the_menu_again_and_may_still_confirm(stage: Stage, key: str) -> None:
+    son = stage.person("박서준", verified=False)
+    home = stage.home(son, band=False)
+    drills = Drills(stage)
+    son.phone.answers(key, key, "3")
+    drills.begin(home)
+    drill = drills.until_over(home)
+    assert drill.state is DrillState.PROVEN and son.phone.rang == 1
+    assert son.phone.calls[0].menus == 3
+    assert son.phone.heard.count(messages_doors.word("wrong_key", "ko")) == 2
+
+
+def test_only_wrong_keys_in_a_drill_are_no_answer_and_prove_nothing(stage: Stage) -> None:
+    son = stage.person("박서준", verified=False)
+    home = stage.home(son, band=False)
+    drills = Drills(stage)
+    son.phone.answers("5", "6", "7", "3")
+    drills.begin(home)
+    drill = drills.until_over(home)
+    assert (drill.state, drill.rungs[0].broken) == (DrillState.BROKEN, Miss.NO_KEY)
+    assert son.phone.calls[0].menus == 3, "no more often than in a real call"
+    with stage.house.database.read() as tx:
+        assert [one.verified_at for one in people_store.phones_of(tx, [son.id])] == [None]
 
 
 def test_a_drill_that_is_begun_in_the_evening_says_when_the_contacts_are_asked(
