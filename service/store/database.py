@@ -171,20 +171,26 @@ class _Job(Generic[T]):
     done: bool = False
     result: Any = None
     error: BaseException | None = None
+    woken: threading.Event = field(default_factory=threading.Event)
+    """Set once it is done, or once it is this job's thread that commits for everybody."""
+
+    def over(self) -> None:
+        self.done = True
+        self.woken.set()
 
 
 class Committer:
     """Groups the work of waiting threads into one transaction: one fsync serves them all.
 
-    Whoever gets the turn commits for everybody waiting; the others find their work done. Work must be
-    repeatable: when a group fails, each piece runs again in a transaction of its own.
+    One of them leads and commits for everybody waiting; the others sleep until their own work is done, or until they
+    lead. Work must be repeatable: when a group fails, each piece runs again in a transaction of its own.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: list[_Job[Any]] = []
         self._lock = threading.Lock()
-        self._turn = threading.Lock()
+        self._led = False
 
     def run(self, work: Callable[[Tx], Any], *, key: UUID | None = None) -> Any:
         """Run ``work`` in a transaction and return its result once that is durable.
@@ -205,13 +211,26 @@ class Committer:
     def _wait(self, job: _Job[Any]) -> Any:
         with self._lock:
             self._waiting.append(job)
-        while not job.done:
-            with self._turn:
-                if not job.done:
+            leads, self._led = not self._led, True
+        if not leads:
+            job.woken.wait()
+        if not job.done:
+            try:
+                while not job.done:
                     self._commit()
+            finally:
+                self._pass_on()
         if job.error is not None:
             raise job.error
         return job.result
+
+    def _pass_on(self) -> None:
+        """Whoever has waited longest leads next; with nobody waiting, whoever comes."""
+        with self._lock:
+            if self._waiting:
+                self._waiting[0].woken.set()
+            else:
+                self._led = False
 
     def _take(self) -> list[_Job[Any]]:
         """The next group. Of one kind only: a group locks its patients once through, in the order of their keys."""
@@ -230,11 +249,12 @@ class Committer:
                 group = self._take()
                 self._work(tx, group)
             for job in group:
-                job.done = True
+                job.over()
         except BaseException as error:  # noqa: BLE001 - handed to the waiting threads, never swallowed
             group = group or self._take()
             if len(group) == 1 and group[0].many is None and not _may_pass(error):
-                group[0].error, group[0].done = error, True
+                group[0].error = error
+                group[0].over()
                 return
             for job in group:
                 self._commit_alone(job)
@@ -260,7 +280,7 @@ class Committer:
                 job.error = error
                 if not _may_pass(error) or attempt == 2:
                     break
-        job.done = True
+        job.over()
 
 
 def _careful(tx: Tx, job: _Job[Any]) -> Any:
