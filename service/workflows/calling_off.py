@@ -40,7 +40,6 @@ def _hang_up(house: House, row: Row[Any]) -> None:
         log("hang_up_failed", notification=row.id, code=error.code or "none", again=again is not None)
     except Exception as error:  # noqa: BLE001 - whatever broke, one telephone that rings in vain must not stop the rest
         warn("hang_up_broke", notification=row.id, why=type(error).__name__, where=where(error))
-    with house.database.write() as tx:
-        store.done(tx, row.id, again)
+    house.committer.run(lambda tx: store.done(tx, row.id, again), key=row.patient_id)
     if hung_up:
         log("call_hung_up", incident=row.incident_id, step=row.step, attempt=row.attempt)

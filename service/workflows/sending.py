@@ -172,8 +172,11 @@ def _hand_over(house: House, worker: str, row: Row[Any], claimed_at: datetime) -
 def _still_ours(house: House, worker: str, row: Row[Any]) -> bool:
     """Hold it anew, for as long as sending may take; False when another worker has it by now."""
     lease = timedelta(seconds=house.settings.send_lease_s)
-    with house.database.write() as tx:
+
+    def work(tx: Tx) -> bool:
         return outbox.renew_lease(tx, row.id, worker, house.clock() + lease)
+
+    return bool(house.committer.run(work, key=row.patient_id))
 
 
 def _sent(house: House, row: Row[Any], receipt: Receipt, doubted: bool) -> None:
