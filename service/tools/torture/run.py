@@ -35,7 +35,7 @@ from service.tools.torture.processes import Nursery, Parts
 from service.tools.torture.town import Town, dice, settle
 
 OK, NOT_MET, USAGE = 0, 1, 2
-PATIENTS = (60, 600)
+PATIENTS = (60, 300)
 OPEN_SHARE = 0.8
 OPEN_MOST = 160
 """More at once than a district of thousands has in its worst hour."""
