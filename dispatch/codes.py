@@ -99,7 +99,7 @@ class Log(StrEnum):
 SPOKE = frozenset(
     {Log.ANSWERED_FINE, Log.ANSWERED_HELP, Log.ANSWERED_DURESS, Log.LATE_FINE, Log.LATE_HELP, Log.BRIDGED}
 )
-"""Lines after which somebody is known to have spoken with the person, or they with us."""
+"""Lines after which somebody is known to have spoken with the person, or they with us; unless ``how`` is no key."""
 
 
 class Doubt(StrEnum):

@@ -218,7 +218,8 @@ def _help(d: Draft, digit: str, by: str, *, duress: bool) -> None:
     if not incident.open:
         return
     forget_fine(d)
-    could_hear, asked_before = may_hear(incident), ask.wants_help or ask.duress
+    could_hear, cried_before = may_hear(incident), ask.cried
+    ask.cried = cried_before or duress or digit == HELP_DIGIT
     if duress:
         ask.duress, incident.coming.due_at = True, None
     else:
@@ -233,7 +234,7 @@ def _help(d: Draft, digit: str, by: str, *, duress: bool) -> None:
         confirm(d, why, PATIENT)
         alert(d)
     elif incident.acknowledged:
-        _help_while_held(d, in_so_many_keys=duress or digit == HELP_DIGIT, first=not asked_before)
+        _help_while_held(d, in_so_many_keys=duress or digit == HELP_DIGIT, first=not cried_before)
         if not could_hear:
             # Once: a key pressed while hearing who comes must not bring that call again and again.
             plan_coming(d)

@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from dispatch.alarm import Param, Priority
-from dispatch.codes import SPOKE, Log, Message
+from dispatch.codes import SPOKE, Log, Message, Why
 from dispatch.incident import (
     EDGES,
     UNDER_WAY,
@@ -93,7 +93,7 @@ class Draft:
 
     def log(self, what: Log, by: str = SYSTEM, /, **params: Param) -> None:
         self.lines.append(LogEntry(what=what.value, who=by, params=params))
-        if what in SPOKE and self.incident.open:
+        if what in SPOKE and params.get("how") != Why.NO_KEY.value and self.incident.open:
             self.incident.spoken = True
 
     def move(self, state: State) -> None:

@@ -94,6 +94,8 @@ class Ask(msgspec.Struct, kw_only=True):
     """A ``codes.Why``."""
     wants_help: bool = False
     """Whether the person asked for help, in time or late."""
+    cried: bool = False
+    """Whether they did so in so many keys, or by the secret one."""
     duress: bool = False
     """Whether the secret key was ever pressed: their telephone must not speak of help any more."""
     calling_until: datetime | None = None

@@ -213,7 +213,7 @@ class Committer:
             self._waiting.append(job)
             leads, self._led = not self._led, True
         if not leads:
-            job.woken.wait()
+            self._sleep(job)
         if not job.done:
             try:
                 while not job.done:
@@ -223,6 +223,16 @@ class Committer:
         if job.error is not None:
             raise job.error
         return job.result
+
+    def _sleep(self, job: _Job[Any]) -> None:
+        try:
+            job.woken.wait()
+        except BaseException:  # the process is told to end: nobody may wait for this thread to lead
+            with self._lock:
+                self._waiting = [one for one in self._waiting if one is not job]
+            if job.woken.is_set() and not job.done:
+                self._pass_on()
+            raise
 
     def _pass_on(self) -> None:
         """Whoever has waited longest leads next; with nobody waiting, whoever comes."""

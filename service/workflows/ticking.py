@@ -52,10 +52,15 @@ def audit(house: House) -> int:
             case = cases.open_case(house, row)
         except SealingError:
             continue  # its own due time brings it to `run_due`, which puts the desk on it
-        if row.next_step_at != case.next_step_at or _amiss(case, now):
+        if row.next_step_at is None or _waits_too_long(case, row.next_step_at, now) or _amiss(case, now):
             _step(house, row.patient_id, row.id)
             mended += 1
     return mended
+
+
+def _waits_too_long(case: Incident, due: datetime, now: datetime) -> bool:
+    """Whether its row is due later than the case knows, and later than one that was put off is looked at again."""
+    return due > max(case.next_step_at or now, now + cases.LOOK_AGAIN)
 
 
 def _amiss(case: Incident, now: datetime) -> bool:

@@ -22,6 +22,7 @@ from escalation_stage import (
 
 from dispatch import escalation
 from dispatch.alarm import Priority
+from dispatch.codes import Doubt
 from dispatch.escalation_draft import Draft
 from dispatch.incident import IllegalMove, NotificationKind, State, Target, Vitals
 
@@ -325,6 +326,16 @@ def test_no_key_or_another_one_while_somebody_has_it_tells_them_alone():
     for digit in ("", "5"):
         assert {person for person, _ in told(stage.answer(digit))} == {MINJI}
     assert stage.held_for() == 900
+    assert (None, "desk_news") in told(stage.answer("2")), "the first cry in so many keys"
+
+
+def test_a_call_that_was_picked_up_without_a_key_spoke_with_nobody():
+    stage = Stage("sos")
+    stage.press(MINJI, "3")
+    stage.answer("")
+    assert stage.incident.doubts == (Doubt.UNSPOKEN,)
+    stage.answer("5")
+    assert stage.incident.doubts == ()
 
 
 def test_a_late_help_wakes_a_ladder_that_rests():

@@ -166,3 +166,14 @@ def test_jobs_that_keep_being_killed_mend_every_case_in_the_end(
         with pytest.raises(KeyboardInterrupt):
             ticking.audit(stage.house)
     assert mended == set(later)
+
+
+def test_a_case_that_was_put_off_because_it_cannot_go_on_is_left_alone_until_then(stage: Stage) -> None:
+    patient_id = sos(stage)
+    with stage.house.database.write() as tx:
+        [row] = store.all_open_incidents(tx)
+        store.put_off(tx, patient_id, row.id, stage.clock() + cases.LOOK_AGAIN)
+    stage.clock.advance(90)
+    assert ticking.audit(stage.house) == 0
+    stage.clock.advance(600)
+    assert ticking.run_due(stage.house) == 1
