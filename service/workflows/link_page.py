@@ -62,7 +62,6 @@ def _of_a_drill(house: House, tx: Tx, row: Row[Any], language: str) -> Link:
     incident, patient = store.open_incident_of(tx, row.patient_id), people_store.patient(tx, row.patient_id)
     if incident is None or patient is None:
         return Link(row, None, language, of=_kind(row))
-    known = row.target_id in {member.person_id for member in people_store.caregivers(tx, row.patient_id)}
     rung = [one for one in outbox.notifications_of(tx, [incident.id]) if _rings(one, row)]
     try:
         case = cases.Case(patient, cases.open_case(house, incident), incident.version)
@@ -71,7 +70,7 @@ def _of_a_drill(house: House, tx: Tx, row: Row[Any], language: str) -> Link:
         return Link(row, None, language, "waits", _kind(row))
     if case.incident.state in SETTLING:
         return Link(row, None, language, "settled", _kind(row))
-    if not rung or not known:
+    if not rung:
         return Link(row, None, language, "waits", _kind(row))
     written = [one for one in rung if one.channel != Channel.VOICE]
     return Link((written or rung)[-1], case, language, "case", _kind(row))
