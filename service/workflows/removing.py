@@ -84,7 +84,7 @@ def remove(house: House, patient_id: UUID, person_id: UUID, by: str, why: Why, *
         now, left = house.clock(), without(house, tx, patient, person_id, language)
         if left.last_proven and not sure:
             detail = f"sure must be true to remove the last contact who is proven reachable, was false. {left.text}"
-            raise Refused(detail, code="last_proven")
+            raise Refused(detail, code="last_proven", field="sure")
         _off_the_case(house, tx, patient, person_id, by, why, now)
         _off_the_drills(house, tx, patient, person_id, now)
         outbox.cancel_to(tx, patient_id, person_id, now)

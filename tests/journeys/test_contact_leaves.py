@@ -75,7 +75,7 @@ def test_who_was_removed_is_rung_no_more_and_sees_nothing_any_more(two: Two) -> 
 def test_the_last_who_is_proven_reachable_goes_only_with_a_second_look(make_stage: Callable[..., Stage]) -> None:
     two = Two(make_stage(ANSIM_SILENT_AFTER_S="604800"), daughter_proven=False)
     asked = two.remove(two.son)
-    assert (asked.status_code, asked.json()["code"]) == (409, "last_proven")
+    assert (asked.status_code, asked.json()["code"], asked.json()["field"]) == (422, "last_proven", "sure")
     assert "sure must be true" in asked.json()["detail"] and "none of the 1 left is proven" in asked.json()["detail"]
     assert two.remove(two.daughter).json()["last_proven"] is False, "nothing proven goes with her"
     nobody = two.remove(two.son)
