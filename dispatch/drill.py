@@ -124,6 +124,8 @@ def missed(drill: Drill, person_id: UUID, attempt: int, miss: Miss, now: datetim
             return  # what a later one has overtaken
         if miss is Miss.HELD:
             rung.tries = max(0, rung.tries - 1)
+            if rung.at_once:
+                return  # asked for since: that one goes now
             rung.due_at = now + _s(drill.policy.between_s)
             if _too_long(drill, now):
                 rung.broken = Miss.CARRIER
@@ -150,13 +152,23 @@ def wrong_number(drill: Drill, person_id: UUID, now: datetime, *, another: bool)
     return _of(drill, person_id, now, noted)
 
 
-def hurried(drill: Drill, person_id: UUID, now: datetime) -> DrillDecision:
-    """Whose number it is asks to be rung now, at whatever hour; who does not answer is rung again by day."""
+def hurried(drill: Drill, person_id: UUID, now: datetime, *, hold_until: datetime | None = None) -> DrillDecision:
+    """Whose number it is asks to be rung now, at whatever hour; who does not answer is rung again by day.
+
+    Something real goes first all the same: nothing is hurried before ``hold_until``, as in ``step``.
+    """
 
     def noted(rung: Rung) -> None:
         if rung.hurried_at is None or not timedelta(0) <= now - rung.hurried_at < HURRY_AGAIN:
             rung.at_once, rung.written, rung.due_at, rung.hurried_at = True, True, now, now
+            # However often they were rung before: this call, and one more by day.
+            rung.tries = min(rung.tries, max(0, drill.policy.tries - 2))
 
+    if drill.over or (hold_until is not None and hold_until > now):
+        return DrillDecision(drill=drill)
+    if drill.state is DrillState.WAITING:
+        drill = _copy(drill)
+        _resume(drill, now)
     return _of(drill, person_id, now, noted)
 
 
@@ -240,7 +252,7 @@ def _ask(drill: Drill, rung: Rung, now: datetime, occupied: bool) -> list[Step]:
     allowed_at = now if rung.at_once else opening(policy, rung.quiet, now)
     if allowed_at is None or allowed_at > now or occupied:
         rung.due_at = allowed_at if allowed_at is not None and allowed_at > now else now + _s(policy.occupied_s)
-        if _too_long(drill, now):
+        if _too_long(drill, now) and not rung.at_once:
             rung.broken = rung.last_miss or Miss.UNREAD
         return []
     if not rung.written:

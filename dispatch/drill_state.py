@@ -215,16 +215,28 @@ def opening(policy: DrillPolicy, quiet: tuple[Window, ...], now: datetime) -> da
 
 
 def asked_from(drill: Drill, now: datetime, hold_until: datetime | None = None) -> tuple[datetime, Later | None]:
-    """When the next contact who has not answered may be asked, and what keeps them from being asked now."""
-    if hold_until is not None and hold_until > now:
-        return hold_until, Later.INCIDENT
+    """When the next contact who has not answered is asked, and what keeps them from being asked before, if anything."""
     waiting = [rung for rung in drill.rungs if not rung.settled]
-    found = [opening(drill.policy, rung.quiet, now) for rung in waiting if not rung.at_once]
-    known = [at for at in found if at is not None]
-    if drill.over or len(known) < len(waiting) or not waiting or min(known) <= now:
+    if drill.over or not waiting:
         return now, None
-    by_day = opening(drill.policy, (), now)
-    return min(known), Later.NIGHT if by_day is not None and now < by_day == min(known) else Later.QUIET
+    if hold_until is not None and hold_until > now:
+        return min(opening(drill.policy, rung.quiet, hold_until) or hold_until for rung in waiting), Later.INCIDENT
+    # After a real incident everybody is asked anew, whenever they would have been.
+    anew = drill.state is DrillState.WAITING
+    return min((_next_ask(drill.policy, rung, now, anew) for rung in waiting), key=lambda found: found[0])
+
+
+def _next_ask(policy: DrillPolicy, rung: Rung, now: datetime, anew: bool) -> tuple[datetime, Later | None]:
+    known = not anew and rung.due_at is not None and now < rung.due_at <= now + LONGEST_WAIT
+    due = rung.due_at if known and rung.due_at is not None else now
+    if rung.at_once and not anew:
+        return due, None
+    at = opening(policy, rung.quiet, due) or due
+    just_before = at - MINUTE
+    # What was put off is due when its hours open: the minute before tells what they were closed by.
+    if at <= now or opening(policy, rung.quiet, just_before) in {just_before, None}:
+        return at, None
+    return at, Later.QUIET if opening(policy, (), just_before) == just_before else Later.NIGHT
 
 
 def next_due(patient_id: UUID, now: datetime, policy: DrillPolicy, *, first: bool) -> datetime:

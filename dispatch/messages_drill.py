@@ -115,11 +115,24 @@ LATER: dict[str, Pair] = {
         "en": "Asking begins {at}, because these are quiet hours.",
     },
     "incident": {
-        "ko": "실제 상황이 먼저여서, 끝나고 한 시간 뒤에 연락을 시작합니다.",
-        "en": "Asking begins an hour after the real incident is over, which goes first.",
+        "ko": "실제 상황이 먼저여서, 끝나고 한 시간 뒤에 연락을 시작합니다. 밤에는 연락하지 않습니다.",
+        "en": "Asking begins an hour after the real incident is over, which goes first, and never at night.",
     },
 }
 """Why nobody is asked just now, by ``drill.Later``."""
+NEXT: dict[str, Pair] = LATER | {
+    "night": {
+        "ko": "{to}부터 {start}까지는 훈련이나 번호 확인을 위해 전화나 문자를 드리지 않아, "
+        "아직 답하지 않으신 분께는 {at}에 연락드립니다.",
+        "en": "Whoever has not answered by then is asked {at}, because people are not rung or written to for it "
+        "between {to} and {start}.",
+    },
+    "quiet": {
+        "ko": "방해받지 않기로 정해 두신 시간이 지나면, 아직 답하지 않으신 분께 {at}에 연락드립니다.",
+        "en": "Whoever has not answered by then is asked {at}, when their quiet hours are over.",
+    },
+}
+"""The same where somebody may have been asked already."""
 DAYS: dict[int, Pair] = {
     0: {"ko": "오늘 {time}", "en": "today at {time}"},
     1: {"ko": "내일 {time}", "en": "tomorrow at {time}"},
@@ -127,12 +140,15 @@ DAYS: dict[int, Pair] = {
 IN_DAYS: Pair = {"ko": "{days}일 뒤 {time}", "en": "in {days} days at {time}"}
 
 
-def later_text(later: str, days: int, time: str, from_min: int, to_min: int, language: str) -> str:
-    """Why a drill or a check of a number does not begin now, and when it does, in local time."""
+def later_text(later: str, days: int, time: str, hours: tuple[int, int], language: str, *, begun: bool) -> str:
+    """Why a drill or a check of a number asks nobody now, and when it does, in local time; ``begun``: it did before.
+
+    ``hours`` are the minutes after midnight from which and until which people are asked.
+    """
     spoken = "ko" if language == "ko" else "en"
     at = DAYS.get(days, IN_DAYS)[spoken].format(days=days, time=time)
-    start, to = (f"{minute // 60:02d}:{minute % 60:02d}" for minute in (from_min, to_min))
-    return LATER[later][spoken].format(at=at, start=start, to=to)
+    start, to = (f"{minute // 60:02d}:{minute % 60:02d}" for minute in hours)
+    return (NEXT if begun else LATER)[later][spoken].format(at=at, start=start, to=to)
 
 
 LEFT: dict[str, Pair] = {

@@ -42,7 +42,7 @@ def add(
 ) -> UUID:
     """Somebody to ring for this patient, from the next incident on; ``given`` is as for ``people.add_person``.
 
-    Raises Refused for a telephone that is another's on the same ladder, LoginTaken.
+    Raises Refused for a telephone that is another's on the same ladder, LoginTaken; nobody is added then.
     """
     profile = msgspec.structs.replace(profile, phones=[normal(phone) for phone in profile.phones])
 
@@ -50,10 +50,7 @@ def add(
         for phone in profile.phones:
             refuse_shared(house, tx, patient_id, None, phone)
 
-    with house.database.read() as tx:
-        check(tx)
-    person_id = people.add_person(house, organisation_id, profile, **given)
-    with house.database.write() as tx:
+    def join(tx: Tx, person_id: UUID) -> None:
         store.lock_patient(tx, patient_id)
         check(tx)  # somebody may have been as fast
         store.add_membership(
@@ -68,7 +65,10 @@ def add(
             created_at=house.clock(),
             ended_at=None,
         )
-    return person_id
+
+    with house.database.read() as tx:
+        check(tx)
+    return people.add_person(house, organisation_id, profile, also=join, **given)
 
 
 def refuse_shared(house: House, tx: Tx, patient_id: UUID, person_id: UUID | None, phone: str) -> None:

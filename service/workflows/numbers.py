@@ -181,7 +181,7 @@ def _held(house: House, tx: Tx, patient_id: UUID, language: str) -> dict[UUID, B
             drill = drill_book.opened(house, row)
         except SealingError:
             continue  # it is given up when it falls due
-        begins = drill_times.held_back(house, drill, language)
+        begins = drill_times.held_back(house, tx, drill, language)
         found |= {rung.person_id: begins for rung in drill.rungs} if begins is not None else {}
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -100,9 +100,11 @@ def add_person(
     language: str = "ko",
     login: str | None = None,
     password: str | None = None,
+    also: Callable[[Tx, UUID], None] | None = None,
 ) -> UUID:
     """Anybody with a name; with ``login`` and ``password`` they can open the pages.
 
+    ``also`` is what they are added for, in the same commit: nobody is added if it raises.
     Raises LoginTaken when somebody has this log-in name already.
     """
     person_id = new_id()
@@ -135,6 +137,8 @@ def add_person(
                 verified_at=None,
                 retired_at=None,
             )
+        if also is not None:
+            also(tx, person_id)
     return person_id
 
 

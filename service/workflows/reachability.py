@@ -52,7 +52,7 @@ class DrillStand(msgspec.Struct, kw_only=True):
     contacts: int | None = None
     """How many of how many were reached; null where only the list is asked for."""
     held: Begins | None = None
-    """Until when its contacts are not asked, and why; null where they are."""
+    """Until when its contacts are not asked, and why; null where they are. A list tells only of the night."""
 
 
 class ReachRecord(msgspec.Struct, kw_only=True):
@@ -107,7 +107,7 @@ def within(house: House, tx: Tx, patient: Row[Any], language: str) -> ReachRecor
         store.phones_in(tx, patient.organisation_id, patient_id),
     )
     names = records.names_of(house, tx, set(known.contacts[patient_id]), language)
-    return _record(patient, known, names, _stand(house, last, language, counted=True), language, house.clock())
+    return _record(patient, known, names, _stand(house, tx, last, language), language, house.clock())
 
 
 def of_organisation(house: House, organisation_id: UUID, language: str) -> list[ReachRecord]:
@@ -142,7 +142,7 @@ def _everybody(house: House, tx: Tx, organisation_id: UUID, language: str) -> tu
     broken = {one for patient in patients for one in _named(known, patient.patient_id)}
     names = records.names_of(house, tx, broken, language)
     found = [
-        _record(patient, known, names, _stand(house, known.running.get(patient.patient_id), language), language, now)
+        _record(patient, known, names, _listed(house, known.running.get(patient.patient_id), language), language, now)
         for patient in patients
     ]
     found.sort(key=lambda one: (not one.red, not one.overdue, one.proven_at is not None, _age(one, now)))
@@ -153,25 +153,32 @@ def _age(one: ReachRecord, now: datetime) -> float:
     return 0.0 if one.proven_at is None else -(now - one.proven_at).total_seconds()
 
 
-def _stand(house: House, row: Row[Any] | None, language: str, *, counted: bool = False) -> DrillStand | None:
-    """How the newest drill stands; ``counted`` also how many were reached."""
+def _listed(house: House, row: Row[Any] | None, language: str) -> DrillStand | None:
+    """How the newest drill stands, as far as can be told without opening it: a list has many."""
     if row is None:
         return None
-    stand = DrillStand(
+    return DrillStand(
         id=row.id,
         state=row.state,
         started_at=row.started_at,
         ended_at=row.ended_at,
         next_step_at=row.next_step_at if row.ended_at is None else None,
+        held=drill_times.by_night(house, row, language),
     )
+
+
+def _stand(house: House, tx: Tx, row: Row[Any] | None, language: str) -> DrillStand | None:
+    """The same of one person's, opened: also how many were reached, and all that keeps it from asking."""
+    stand = _listed(house, row, language)
+    if stand is None or row is None:
+        return None
     try:
         drill = drill_book.opened(house, row)
     except SealingError:
         return stand
-    stand.held = drill_times.held_back(house, drill, language)
-    if counted:
-        stand.reached = len(drill.reached)
-        stand.contacts = sum(1 for rung in drill.rungs if not rung.away)
+    stand.held = drill_times.held_back(house, tx, drill, language)
+    stand.reached = len(drill.reached)
+    stand.contacts = sum(1 for rung in drill.rungs if not rung.away)
     return stand
 
 

@@ -20,7 +20,7 @@ from service.sealing import SealingError
 from service.store import drills as store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import contacts, drill_book, drills, numbers, people
+from service.workflows import contacts, drill_book, drill_times, drills, numbers, people
 from service.workflows.drills import NobodyToReach
 from service.workflows.house import House, log, new_id
 
@@ -40,7 +40,7 @@ def begin(
 
     By a text with a link where one can be read, else, or with ``call``, by a call; like a drill it wakes nobody,
     gives way to real incidents and is tried again. With ``now`` it rings once at whatever hour: for whoever has just
-    asked for it at their own number. Raises NobodyToReach.
+    asked for it at their own number; a real incident, and the hour after it, go first even then. Raises NobodyToReach.
     """
 
     def work(tx: Tx) -> UUID:
@@ -49,7 +49,8 @@ def begin(
         held = drill_book.load(house, tx, patient_id, begun) if now else None
         if held is not None:
             at = house.clock()
-            drill_book.settle(house, tx, held, rules.hurried(held.drill, person_id, at), at)
+            until = drill_times.hold_until(tx, patient_id, at)
+            drill_book.settle(house, tx, held, rules.hurried(held.drill, person_id, at, hold_until=until), at)
         return begun
 
     begun: UUID = house.committer.run(work, key=patient_id)

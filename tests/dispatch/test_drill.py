@@ -374,3 +374,52 @@ def test_what_was_hurried_before_something_real_happened_wakes_nobody_afterwards
     held = rules.step(drill, NIGHT, hold_until=NIGHT + timedelta(hours=1)).drill
     _, sent = run(held, NIGHT + timedelta(hours=1), NIGHT + timedelta(hours=11, minutes=1))
     assert [at for at, _ in sent] == [NIGHT + timedelta(hours=11)]
+
+
+def test_who_was_rung_three_times_in_vain_and_asks_to_be_rung_now_is_rung_and_once_more_by_day() -> None:
+    one = someone()
+    half_past_five = TEN + timedelta(hours=7, minutes=30)
+    drill, sent = run(check_of(one, half_past_five), half_past_five, half_past_five + minutes(121))
+    assert len(sent) == POLICY.tries and not drill.over
+    at = half_past_five + minutes(125)
+    _, rung = run(rules.hurried(drill, one.person_id, at).drill, at, at + timedelta(days=1))
+    assert [step.channel for _, step in rung] == [Channel.VOICE] * 2
+    assert [when for when, _ in rung] == [at, at + minutes(805)], "now, and at nine in the morning"
+
+
+@pytest.mark.parametrize("miss", [Miss.NO_ANSWER, Miss.HELD])
+def test_a_call_that_comes_to_nothing_takes_nothing_from_the_one_that_was_asked_for_since(miss: Miss) -> None:
+    one = someone()
+    drill, sent = run(check_of(one, TEN), TEN, TEN + minutes(121))
+    at = TEN + minutes(122)
+    hurried = rules.hurried(drill, one.person_id, at).drill
+    ended = rules.missed(hurried, one.person_id, sent[-1][1].attempt, miss, at).drill
+    assert [when for when, _ in run(ended, at, at + minutes(1))[1]] == [at]
+
+
+def test_nothing_is_hurried_while_something_real_goes_first_but_once_it_is_over() -> None:
+    one = someone()
+    drill = check_of(one, NIGHT)
+    over = NIGHT + timedelta(hours=1)
+    held = rules.step(drill, NIGHT, hold_until=over).drill
+    assert rules.hurried(held, one.person_id, NIGHT, hold_until=over).drill == held
+    assert rules.asked_from(held, NIGHT, over) == (NIGHT + timedelta(hours=11), rules.Later.INCIDENT), "by day"
+    _, sent = run(rules.hurried(held, one.person_id, over).drill, over, over + minutes(5))
+    assert [at for at, _ in sent] == [over], "the hour is over, though nobody has looked since"
+
+
+def test_who_was_asked_already_is_said_to_be_asked_next_when_they_really_are() -> None:
+    eight = TEN + timedelta(hours=10)
+    texted = bare(someone(), at=eight - minutes(2), purpose=Purpose.VERIFY)
+    drill, sent = run(texted, eight - minutes(2), eight - minutes(2))
+    assert [step.channel for _, step in sent] == [Channel.TEXT]
+    morning = eight + timedelta(hours=13)
+    assert rules.asked_from(drill, eight - minutes(1)) == (morning, rules.Later.NIGHT), "the call is due after eight"
+    assert rules.asked_from(drill, eight + minutes(1)) == (morning, rules.Later.NIGHT)
+    put_off, _ = run(drill, eight + minutes(1), eight + minutes(30))
+    assert rules.asked_from(put_off, eight + minutes(31)) == (morning, rules.Later.NIGHT)
+    by_day, _ = run(check_of(someone(), TEN), TEN, TEN)
+    assert rules.asked_from(by_day, TEN + minutes(1)) == (TEN + minutes(60), None), "an hour later, as ever"
+    quiet = someone(quiet=(Window(from_min=10 * 60 + 30, to_min=12 * 60),))
+    asked, _ = run(check_of(quiet, TEN), TEN, TEN)
+    assert rules.asked_from(asked, TEN + minutes(5)) == (TEN + timedelta(hours=2), rules.Later.QUIET)

@@ -396,6 +396,6 @@ def test_a_drill_that_is_begun_in_the_evening_says_when_the_contacts_are_asked(
     begun = desk.session.post(f"{desk.url}/v1/patients/{home.id}/drill?language=en", timeout=20).json()
     assert begun["contacts"]["later"] == "night" and "at 09:00" in begun["contacts"]["text"]
     stage.settle()
-    assert "09:00에 연락을 시작합니다" in desk.get("/reach").text
+    assert "09:00에 연락드립니다" in desk.get("/reach").text
     reach = desk.get(f"/v1/patients/{home.id}/reachability?language=en").json()
     assert "between 20:00 and 09:00" in reach["drill"]["held"]["text"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 import pytest
 import requests
@@ -15,7 +17,10 @@ from journey_stage import Stage
 
 from service.store import audit
 from service.store import people as people_store
-from service.workflows import gaps, numbers, people, reachability, verifying
+from service.workflows import contacts, gaps, numbers, people, reachability, verifying
+from service.workflows.house import House
+from service.workflows.incidents import Refused
+from service.workflows.people import Profile
 
 LINK = re.compile(r"/r/([\w-]{43})")
 NEW = "+821077770001"
@@ -316,3 +321,76 @@ def test_nobody_elses_telephone_is_rung_at_night_on_a_familys_word(family: Famil
     with stage.house.database.read() as tx:
         looks = audit.accesses(tx, family.home.id, most=50)
     assert [row.viewer_id for row in looks if row.purpose == "action:verify_number_now"] == [desk.person_id]
+
+
+def at_hour(stage: Stage, hour: int, minute: int = 0) -> None:
+    """Go on to this time of day in Seoul."""
+    local = stage.clock() + timedelta(hours=9)
+    ahead = (hour * 60 + minute - local.hour * 60 - local.minute) % (24 * 60)
+    stage.clock.move_to(stage.clock() + timedelta(minutes=ahead))
+
+
+def test_who_was_texted_just_before_the_night_is_not_told_that_asking_begins_tomorrow(family: Family) -> None:
+    stage, page = family.stage, family.page
+    at_hour(stage, 19, 58)
+    family.gives(NEW)
+    assert len(family.new.texts) == 1
+    stage.advance(180)
+    shown = page.get(f"/patients/{family.home.id}/numbers").text
+    assert "연락을 시작합니다" not in shown and "아직 답하지 않으신 분께는 내일 09:00에 연락드립니다" in shown
+    assert "지금 바로 제게 전화하기" in shown
+    path = f"/v1/patients/{family.home.id}/contacts/{family.daughter.id}/verify?language=en"
+    asked = page.session.post(f"{page.url}{path}", timeout=20).json()["asked"]
+    assert asked["begun"] and asked["text"].startswith("Whoever has not answered by then is asked tomorrow at 09:00")
+    rang = family.new.rang
+    stage.clock.move_to(stage.clock() + timedelta(hours=13))
+    stage.settle()
+    assert (len(family.new.texts), family.new.rang) == (1, rang + 1), "and so it is"
+
+
+def test_in_the_hour_after_something_real_the_page_says_what_a_check_waits_for(family: Family) -> None:
+    stage, page = family.stage, family.page
+    at_hour(stage, 14)
+    family.gives(NEW)
+    family.old.answers("3")
+    assert family.home.band is not None
+    family.home.band.sos()
+    stage.advance_until(lambda: stage.incidents(family.home)[0].acknowledged, 300)
+    stage.finish_calls()
+    path = f"/patients/{family.home.id}/numbers"
+    ask = f"{page.url}/v1/patients/{family.home.id}/contacts/{family.daughter.id}/verify?language=en"
+    closed = stage.machine().act(stage.incidents(family.home)[0].id, "close", reason="needed_help")
+    assert closed.status_code == 200, closed.text
+    stage.advance(60)
+    shown = page.get(path).text
+    assert "실제 상황이 먼저여서" in shown
+    assert "지금 바로 제게 전화하기" not in shown and "다시 확인 요청하기" not in shown
+    asked = page.session.post(ask, json={"by": "call", "now": True}, timeout=20).json()["asked"]
+    stage.settle()
+    assert asked["later"] == "incident" and family.new.rang == 0
+    stage.advance(3600)
+    assert len(family.new.texts) == 2, "it is asked anew, and the page no longer says that it waits"
+    assert "실제 상황이 먼저여서" not in page.get(path).text
+
+
+def test_who_was_refused_as_a_second_contact_at_the_last_moment_is_nobody(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two add the same telephone at once: the second is refused whole, and keeps no name to log in with."""
+    stage, add = family.stage, people.add_person
+    first = Profile(name="박이웃", phones=["+821077770003"])
+
+    def overtaken(house: House, organisation_id: UUID, profile: Profile, **more: Any) -> UUID:
+        made = add(house, organisation_id, first)
+        people.add_role(house, made, organisation_id, "caregiver", patient_id=family.home.id, position=1)
+        return add(house, organisation_id, profile, **more)
+
+    monkeypatch.setattr(people, "add_person", overtaken)
+    second = Profile(name="최둘째", phones=first.phones)
+    with pytest.raises(Refused, match="another contact's"):
+        ids = (stage.organisation_id, family.home.id)
+        contacts.add(stage.house, *ids, second, relation="neighbour", position=2, login="second")
+    with stage.house.database.read() as tx:
+        assert people_store.person_by_login(tx, people.login_index(stage.house, "second")) is None
+        index = stage.house.keys.blind_index("phone", "+821077770003")
+        assert len(people_store.people_with_number(tx, index)) == 1

@@ -174,6 +174,34 @@ def test_not_proven_for_more_than_thirty_five_days_is_listed_and_red_comes_first
     assert "다른 사람의 번호" in found[0].broken[-1].text
 
 
+def test_the_list_opens_no_drill_and_says_all_the_same_that_nobody_is_asked_at_night(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient_id = stage.patient()
+    stage.person("caregiver", patient_id=patient_id, phone="+821055500111")
+    drills.begin(stage.house, patient_id)
+    stage.clock.now = TEN + timedelta(hours=10, minutes=5)
+    came_through(stage, patient_id)
+    with stage.house.database.write() as tx:
+        row = store.going_on(tx, patient_id)[0]
+        held = drill_book.load(stage.house, tx, patient_id, row.id)
+        assert held is not None
+        drill_book.settle(stage.house, tx, held, rules.step(held.drill, stage.clock()), stage.clock())
+    one = reach(stage, patient_id).drill
+    assert one is not None and one.held is not None and "Asking begins tomorrow at 09:00" in one.held.text
+
+    def opened(*_: object) -> rules.Drill:
+        raise AssertionError("a list unsealed a drill")
+
+    monkeypatch.setattr(drill_book, "opened", opened)
+    [found] = reachability.of_organisation(stage.house, stage.organisation_id, "en")
+    assert found.drill is not None and found.drill.held is not None
+    assert found.drill.held.text.startswith("Whoever has not answered by then is asked tomorrow at 09:00")
+    stage.clock.now = TEN + timedelta(days=1)
+    [found] = reachability.of_organisation(stage.house, stage.organisation_id, "en")
+    assert found.drill is not None and found.drill.held is None
+
+
 def test_nobody_with_a_verified_number_shows_red_after_the_first_day(stage: Stage) -> None:
     patient_id = stage.patient()
     son = stage.person("caregiver", patient_id=patient_id, phone="+821055500111")
