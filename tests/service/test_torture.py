@@ -25,6 +25,7 @@ from service.tools.torture.checker import Evidence, Findings
 from service.tools.torture.clock import HOUR_S, ClockHand
 from service.tools.torture.figures import NEVER
 from service.tools.torture.policy import MOST_SCALE, shortened
+from service.tools.torture.processes import JOBS, Parts
 
 LEASE_S = 5.0
 MOST_S = 420
@@ -194,3 +195,25 @@ def test_watch_of_the_database_writes_down_who_claims_what(tmp_path: Path) -> No
     engine.close()
     tables = {"torture_claim", "torture_case", "torture_drop"}
     assert names == tables | {"torture_claimed", "torture_dropped", "torture_opened", "torture_changed"}
+
+
+class Midwife:
+    """Starts processes that have not begun to lead a group of their own yet."""
+
+    def __init__(self) -> None:
+        self.child = subprocess.Popen(["sleep", "60"])
+
+    def start(self, _name: str, _file_most: int | None) -> int:
+        return self.child.pid
+
+    def reap(self, _pid: int) -> None:
+        self.child.wait(timeout=30)
+
+
+def test_what_is_killed_the_moment_it_was_forked_is_dead_all_the_same() -> None:
+    midwife = Midwife()
+    parts = Parts(midwife, "http://127.0.0.1:9")  # type: ignore[arg-type]
+    parts._start(JOBS)
+    parts._kill(JOBS)
+    assert midwife.child.returncode == -9
+    assert parts.died[JOBS] == 0

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +105,12 @@ class Parts:
 
     def _kill(self, name: str) -> None:
         pid = self._running.pop(name)
-        try:
-            os.killpg(pid, signal.SIGKILL)
-        except ProcessLookupError:
+        if _over(pid):
             self.died[name] += 1
+        # Just forked, it may not lead a group of its own yet: then it has no workers either.
+        for kill in (os.killpg, os.kill):
+            with suppress(ProcessLookupError):
+                kill(pid, signal.SIGKILL)
         self._nursery.reap(pid)
 
     def _keep(self) -> None:
