@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from service.loopback.phones import Behaviour, Plan
 from service.loopback.voice_messages import common
@@ -228,13 +228,45 @@ class Message:
         }
 
 
-def forget_oldest(kept: OrderedDict[str, Any]) -> None:
-    """Drop the oldest that has ended, while there are too many."""
-    while len(kept) > REMEMBERED:
-        oldest = next((sid for sid, one in kept.items() if one.ended), None)
-        if oldest is None:
-            return
-        del kept[oldest]
+Kind = TypeVar("Kind", Call, Message)
+
+
+class Kept(Generic[Kind]):
+    """Calls, or texts, oldest first, found by sid and by telephone. Whoever uses it holds the network's lock."""
+
+    def __init__(self) -> None:
+        self._all: OrderedDict[str, Kind] = OrderedDict()
+        self._under_way: dict[str, Kind] = {}
+        self._to: defaultdict[str, dict[str, Kind]] = defaultdict(dict)
+
+    def add(self, one: Kind) -> None:
+        """Keep it, and drop the oldest that has ended while there are too many."""
+        self._all[one.sid] = self._to[one.to][one.sid] = one
+        self._under_way = {sid: other for sid, other in self._under_way.items() if not other.ended} | {one.sid: one}
+        while len(self._all) > REMEMBERED:
+            oldest = next((other for other in self._all.values() if other.ended), None)
+            if oldest is None:
+                return
+            self._drop(oldest)
+
+    def get(self, sid: str) -> Kind | None:
+        return self._all.get(sid)
+
+    def all(self) -> list[Kind]:
+        return list(self._all.values())
+
+    def to(self, number: str) -> list[Kind]:
+        return list(self._to.get(number, {}).values())
+
+    def under_way(self) -> list[Kind]:
+        return [one for one in self._under_way.values() if not one.ended]
+
+    def forget_ended(self) -> None:
+        for one in [one for one in self._all.values() if one.ended]:
+            self._drop(one)
+
+    def _drop(self, one: Kind) -> None:
+        del self._all[one.sid], self._to[one.to][one.sid]
 
 
 def stamp(at: datetime) -> str:

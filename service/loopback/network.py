@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from email.utils import format_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from service.loopback.calls import Call, Message, forget_oldest, now
+from service.loopback.calls import Call, Kept, Message, now
 from service.loopback.clockwork import Clockwork, Life, Steps
 from service.loopback.lanes import LATE_S, Callback, Lane
 from service.loopback.life import CallLife, HungUp
@@ -59,7 +58,7 @@ class LoopbackNetwork:
         self.weather = Weather()
         self.closing = threading.Event()
         self._phones: dict[str, Phone] = {}
-        self._calls: OrderedDict[str, Call] = OrderedDict()
+        self._calls: Kept[Call] = Kept()
         self._clockwork = Clockwork(workers)
         self._poster = Poster(auth_token)
         self._reports = ReportPoster(solapi_webhook_secret)
@@ -121,10 +120,10 @@ class LoopbackNetwork:
         """Every telephone that was set up or took part in a call that is still remembered."""
         with self.lock:
             known = dict(self._phones)
-            for call in self._calls.values():
+            for call in self._calls.all():
                 known.setdefault(call.phone_number, self.phone(call.phone_number))
             under_way = {
-                call.phone_number: call.sid for call in reversed(self._calls.values()) if call.reaches
+                call.phone_number: call.sid for call in reversed(self._calls.under_way()) if call.reaches
             }
             return [{**phone.as_json(), "call": under_way.get(number)} for number, phone in known.items()]
 
@@ -159,7 +158,7 @@ class LoopbackNetwork:
 
     def _open_call(self, number: str) -> Call:
         with self.lock:
-            for call in self._calls.values():
+            for call in self._calls.under_way():
                 if call.phone_number == number and call.reaches:
                     return call
         raise LookupError(f"{number} must be ringing or in a call for that, and is not")
@@ -189,7 +188,7 @@ class LoopbackNetwork:
     def _plan(self, number: str) -> Plan:
         phone = self.phone(number)
         plan = phone.next_plan()
-        busy = any(c.phone_number == phone.number and not c.ended for c in self._calls.values())
+        busy = any(call.phone_number == phone.number for call in self._calls.under_way())
         return Plan(Behaviour.BUSY) if busy and plan.behaviour is Behaviour.MANUAL else plan
 
     def ring_us(self, number: str, to: str, digits: list[str] | None = None) -> Call:
@@ -208,8 +207,7 @@ class LoopbackNetwork:
 
     def _begin(self, call: Call, steps: Steps) -> Call:
         call.lane = self.lane(call.provider, call.plan.callbacks, call.callbacks)
-        self._calls[call.sid] = call
-        forget_oldest(self._calls)
+        self._calls.add(call)
         call.life = Life(self._clockwork, steps)
         call.life.start()
         return call
@@ -277,7 +275,12 @@ class LoopbackNetwork:
     def calls(self) -> list[Call]:
         """Every call that is remembered, oldest first."""
         with self.lock:
-            return list(self._calls.values())
+            return self._calls.all()
+
+    def calls_to(self, number: str) -> list[Call]:
+        """Every call to one telephone that is remembered, oldest first."""
+        with self.lock:
+            return self._calls.to(number)
 
     # Texts
 
@@ -306,9 +309,9 @@ class LoopbackNetwork:
         """How much is still under way; all zero means that nothing more will come by itself."""
         with self.lock:
             messages = self.texts.all()
-            everything: list[Call | Message] = [*self._calls.values(), *messages]
+            everything: list[Call | Message] = [*self._calls.all(), *messages]
             return {
-                "active_calls": sum(not call.ended for call in self._calls.values()),
+                "active_calls": len(self._calls.under_way()),
                 "active_messages": sum(not message.ended for message in messages),
                 "pending_callbacks": sum(one.lane.pending for one in everything if one.lane),
             }
@@ -316,8 +319,7 @@ class LoopbackNetwork:
     def forget_calls(self) -> None:
         """Clear the record; calls under way stay until they have ended."""
         with self.lock:
-            for sid in [sid for sid, call in self._calls.items() if call.ended]:
-                del self._calls[sid]
+            self._calls.forget_ended()
 
     def lane(self, provider: Provider, mode: Callbacks, record: list[dict[str, Any]]) -> Lane:
         """A way for one call's or text's callbacks, as its provider posts them."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
 from service.loopback import described
-from service.loopback.calls import CARRIER_EVENTS, Call, Message
+from service.loopback.calls import CARRIER_EVENTS, Call, Kind
 from service.loopback.network import LoopbackNetwork
 from service.loopback.phones import NUMBER
 from service.loopback.resources import RestError, call_json, message_json, page_json
 from service.loopback.weather import FailMode, Provider
 
+UNDER_WAY = timedelta(minutes=2)
+"""A call, or text, begins no later than this after it was asked for."""
 INVALID_NUMBERS = {"+15005550001"}
 """Twilio's own magic number for "not a number"."""
 LONGEST_TEXT = 1600
@@ -57,7 +60,9 @@ def _call_routes(api: Blueprint, network: LoopbackNetwork) -> None:
     @api.get("/Calls.json")
     def list_calls() -> Response:
         _described(request.args, described.LIST_CALLS)
-        rows = [call_json(call) for call in reversed(network.calls()) if _asked_for(call)]
+        to = request.args.get("To")
+        calls = _newest(network.calls_to(to) if to else network.calls(), "StartTime")
+        rows = [call_json(call) for call in calls]
         return _page("calls", _filtered(rows, {"StartTime": "start_time", "EndTime": "end_time"}))
 
     @api.get("/Calls/<sid>.json")
@@ -87,7 +92,9 @@ def _message_routes(api: Blueprint, network: LoopbackNetwork) -> None:
     @api.get("/Messages.json")
     def list_messages() -> Response:
         _described(request.args, described.LIST_MESSAGES)
-        rows = [message_json(one) for one in reversed(network.messages()) if _asked_for(one)]
+        to = request.args.get("To")
+        texts = _newest(network.texts.to(to) if to else network.messages(), "DateSent")
+        rows = [message_json(one) for one in texts]
         return _page("messages", _filtered(rows, {"DateSent": "date_sent"}))
 
     @api.get("/Messages/<sid>.json")
@@ -212,10 +219,12 @@ def _whole(name: str, usual: int, low: int, high: int) -> int:
     return int(text)
 
 
-def _asked_for(one: Call | Message) -> bool:
-    """Before thousands of others are written out only to be left out."""
-    to = request.args.get("To")
-    return one.provider is Provider.TWILIO and (not to or one.to == to)
+def _newest(kept: Sequence[Kind], date: str) -> Iterator[Kind]:
+    """This provider's, newest first, as far back as ``date`` may ask for: thousands need not be written out for it."""
+    text = request.args.get(f"{date}>")
+    oldest = _moment(text) - UNDER_WAY if text else None
+    ours = (one for one in reversed(kept) if one.provider is Provider.TWILIO)
+    return takewhile(lambda one: oldest is None or one.times["created"] >= oldest, ours)
 
 
 def _filtered(rows: list[dict[str, Any]], dates: dict[str, str]) -> list[dict[str, Any]]:
@@ -233,17 +242,21 @@ def _filtered(rows: list[dict[str, Any]], dates: dict[str, str]) -> list[dict[st
 
 def _fits(value: str, suffix: str, text: str) -> bool:
     at = datetime.strptime(value, "%a, %d %b %Y %H:%M:%S %z")
-    try:
-        wanted = datetime.fromisoformat(text)
-    except ValueError:
-        raise RestError(400, 20001, f"dates must be YYYY-MM-DD or RFC 3339, was {text[:40]}") from None
-    wanted = wanted if wanted.tzinfo else wanted.replace(tzinfo=UTC)
+    wanted = _moment(text)
     if suffix == "<":
         return at <= wanted
     if suffix == ">":
         return at >= wanted
     lasts = timedelta(days=1) if len(text) == len("2026-01-31") else timedelta(seconds=1)
     return wanted <= at < wanted + lasts
+
+
+def _moment(text: str) -> datetime:
+    try:
+        wanted = datetime.fromisoformat(text)
+    except ValueError:
+        raise RestError(400, 20001, f"dates must be YYYY-MM-DD or RFC 3339, was {text[:40]}") from None
+    return wanted if wanted.tzinfo else wanted.replace(tzinfo=UTC)
 
 
 def _page(key: str, rows: list[dict[str, Any]]) -> Response:

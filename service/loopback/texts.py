@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from service.loopback.calls import Message, forget_oldest, now
+from service.loopback.calls import Kept, Message, now
 from service.loopback.clockwork import Clockwork
 from service.loopback.lanes import Callback
 from service.loopback.phones import Behaviour, normal_number
@@ -29,7 +28,7 @@ class Texts:
     def __init__(self, network: LoopbackNetwork, clockwork: Clockwork) -> None:
         self._network = network
         self._clockwork = clockwork
-        self._messages: OrderedDict[str, Message] = OrderedDict()
+        self._messages: Kept[Message] = Kept()
 
     def send(self, provider: Provider = Provider.TWILIO, **details: Any) -> Message:
         """Our service sends a text."""
@@ -61,8 +60,7 @@ class Texts:
 
     def _keep(self, message: Message) -> None:
         message.lane = self._network.lane(message.provider, message.plan.callbacks, message.callbacks)
-        self._messages[message.sid] = message
-        forget_oldest(self._messages)
+        self._messages.add(message)
 
     def _deliver(self, message: Message, status: str) -> None:
         network = self._network
@@ -106,10 +104,14 @@ class Texts:
     def all(self) -> list[Message]:
         """Every text that is remembered, oldest first."""
         with self._network.lock:
-            return list(self._messages.values())
+            return self._messages.all()
+
+    def to(self, number: str) -> list[Message]:
+        """Every text to one telephone that is remembered, oldest first."""
+        with self._network.lock:
+            return self._messages.to(number)
 
     def forget(self) -> None:
         """Clear the record; texts under way stay until they have arrived."""
         with self._network.lock:
-            for sid in [sid for sid, message in self._messages.items() if message.ended]:
-                del self._messages[sid]
+            self._messages.forget_ended()
