@@ -266,20 +266,26 @@ def others_provider_ids(tx: Tx, notification_id: UUID, provider_ids: Sequence[st
     return set(tx.conn.execute(query).scalars())
 
 
-def unsure_calls(tx: Tx, row: Row[Any], since: datetime) -> list[UUID]:
-    """Calls to the same telephone of which we do not know whether the carrier took them, in the order of our tries.
+def unsure_calls(tx: Tx, row: Row[Any], now: datetime, span: timedelta, listed: Sequence[str]) -> list[UUID]:
+    """Calls to the same telephone that may be among those that the carrier listed, in the order of our tries.
 
-    One that was made again in doubt since then counts on: its first try may be among what the carrier has.
+    Of one that was made again in doubt its first try may be among them: as long as the second one is, or was made
+    within ``span`` of ``now``. Times alone do not tell: they were written by a clock that may have been set since.
+    One that was given up in doubt may be among them too.
     """
     same = [_OUTBOX.c.target == row.target]
     if row.target != Target.DESK:
         same.append(_OUTBOX.c.target_id == row.target_id)
+    lately = now - span, now + span
+    again = and_(
+        _OUTBOX.c.status.in_((SENT, ENDED, CALLING_OFF)),
+        _OUTBOX.c.tries > 1,
+        or_(_OUTBOX.c.provider_id.in_(listed), _OUTBOX.c.sent_at.between(*lately)),
+    )
+    given_up = and_(_OUTBOX.c.status.in_((CANCELLED, EXPIRED, FAILED)), _OUTBOX.c.ended_at.between(*lately))
     query = select(_OUTBOX.c.id).where(
         *same,
-        or_(
-            _OUTBOX.c.status.in_((PENDING, CLAIMED)),
-            and_(_OUTBOX.c.status.in_((SENT, ENDED, CALLING_OFF)), _OUTBOX.c.due_at > since),
-        ),
+        or_(_OUTBOX.c.status.in_((PENDING, CLAIMED)), again, given_up),
         _OUTBOX.c.channel == Channel.VOICE.value,
         _OUTBOX.c.unsure_since.is_not(None),
     )

@@ -29,8 +29,8 @@ from service.workflows import browsers, cases, links, numbers, people, telephone
 from service.workflows.house import House, log
 
 SHORTEST_VALID_S = 60
-DOUBTED = timedelta(minutes=5)
-"""Policy: how long a call that was made again in doubt makes us doubt others to the same number."""
+DOUBTED = timedelta(minutes=1), timedelta(minutes=5)
+"""Policy: how long, at least and at most, a call in doubt makes us doubt others to the same number."""
 CLOCKS_APART = timedelta(seconds=5)
 """Policy: how far the carrier's clock may run behind ours when we ask it what it took."""
 
@@ -122,9 +122,11 @@ def _ours(house: House, row: Row[Any], found: Found) -> Receipt | None:
     """Which of these is this message; None when none is, or when that cannot be said: doubled beats missed."""
     if not found.receipts:
         return None
+    now, listed = house.clock(), [one.id for one in found.receipts]
+    span = min(max(DOUBTED[0], abs(now - row.unsure_since)), DOUBTED[1])
     with house.database.read() as tx:
-        taken = outbox.others_provider_ids(tx, row.id, [one.id for one in found.receipts])
-        unsure = outbox.unsure_calls(tx, row, house.clock() - DOUBTED)
+        taken = outbox.others_provider_ids(tx, row.id, listed)
+        unsure = outbox.unsure_calls(tx, row, now, span, listed)
     free = [one for one in found.receipts if one.id not in taken]
     if found.sure:
         return free[0] if free else None

@@ -176,6 +176,44 @@ def test_where_fewer_calls_went_out_than_are_in_doubt_each_is_made_again(
     assert {UUID(request.reference) for request in stage.carrier.calls} == set(calls)
 
 
+def fate(stage: Stage, call: Any, **values: Any) -> None:
+    with stage.house.database.write() as tx:
+        outbox.update_notification(tx, call, **values)
+
+
+def test_a_call_of_an_hour_that_never_was_makes_nobody_doubt_another(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier, call = desk_calls_of_a_dead_worker(stage, 2)
+    ahead = stage.clock() + timedelta(hours=1)  # then our clock was set right
+    fate(stage, earlier, status="sent", tries=2, sent_at=ahead, due_at=ahead, unsure_since=ahead, provider_id="CA0")
+    known(monkeypatch, stage, "CA1")
+    send(stage)
+    assert one(stage, call).provider_id == "CA1"
+    assert stage.carrier.calls == []
+
+
+def test_a_call_that_was_made_twice_just_now_leaves_the_next_in_doubt(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier, call = desk_calls_of_a_dead_worker(stage, 2)
+    fate(stage, earlier, status="sent", tries=2, sent_at=stage.clock(), provider_id="CA0")
+    known(monkeypatch, stage, "CA1")
+    send(stage)
+    assert [UUID(request.reference) for request in stage.carrier.calls] == [call]
+
+
+@pytest.mark.parametrize("status", ["cancelled", "expired", "failed"])
+def test_the_call_of_a_page_that_was_given_up_is_not_taken_for_the_next(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    given_up, call = desk_calls_of_a_dead_worker(stage, 2)
+    fate(stage, given_up, status=status, ended_at=stage.clock())
+    known(monkeypatch, stage, "CA1")
+    send(stage)
+    assert [UUID(request.reference) for request in stage.carrier.calls] == [call]
+
+
 def test_a_call_that_is_another_messages_stands_for_none(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     [first] = desk_calls_of_a_dead_worker(stage, 1)
     known(monkeypatch, stage, "CA1")
