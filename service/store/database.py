@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,7 @@ from service.store.tables import Counter, Event, table
 
 _READ = "ansim_read"
 _GROUP_MOST = 64
+_AT_A_TIME = 16
 _COUNTER, _EVENT = table(Counter), table(Event)
 UNAVAILABLE = (OperationalError, InterfaceError, InternalError, PoolTimeout, ConnectionError)
 """The database (or the key store) is locked, full, read-only or away: nothing is wrong with what it was asked."""
@@ -120,28 +122,34 @@ class Database:
 
 
 class _Gate:
-    """One writer at a time among the processes of a SQLite file; elsewhere always open.
+    """One writer at a time among the processes of a SQLite file, each in its turn; elsewhere always open.
 
-    SQLite itself waits for another writer by sleeping ever longer, and leaves the file idle meanwhile.
+    SQLite itself waits for another writer by sleeping ever longer, and leaves the file idle meanwhile. A lock of the
+    system goes to whoever asks next, mostly who has just let it go: so whoever waits for it keeps the others from
+    asking.
     """
 
     def __init__(self, path: str | None) -> None:
-        self._file = None if path in {None, "", ":memory:"} else open(f"{path}.writer", "ab")  # noqa: SIM115
+        apart = path not in {None, "", ":memory:"}
+        self._files = [open(f"{path}.{name}", "ab") for name in ("turn", "writer") if apart]  # noqa: SIM115
         self._inside = threading.Lock()
 
     def __enter__(self) -> None:
-        if self._file is not None:
+        if self._files:
+            turn, writer = self._files
             self._inside.acquire()
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            fcntl.flock(writer, fcntl.LOCK_EX)
+            fcntl.flock(turn, fcntl.LOCK_UN)
 
     def __exit__(self, *_error: object) -> None:
-        if self._file is not None:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+        if self._files:
+            fcntl.flock(self._files[1], fcntl.LOCK_UN)
             self._inside.release()
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        for file in self._files:
+            file.close()
 
 
 def _sqlite_connect(connection: Any, _record: Any) -> None:
@@ -207,6 +215,14 @@ class Committer:
         third argument.
         """
         return self._wait(_Job(None, key.bytes, many, item))
+
+    def each(self, items: Sequence[T], work: Callable[[T], Any]) -> None:
+        """Do ``work`` for every item, begun in their order and several at a time: what they commit is grouped.
+
+        What ``work`` raises is raised here, once all are done.
+        """
+        with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="each") as pool:
+            list(pool.map(work, items))
 
     def _wait(self, job: _Job[Any]) -> Any:
         with self._lock:

@@ -56,16 +56,15 @@ def look_at_all(house: House) -> int:
     if calm:
         # The hourly look at everybody must not hold up a page: almost always there is nothing to write.
         house.committer.run(lambda tx: store.looked_in_vain(tx, sorted(calm), now - LOOK_EVERY, now))
-    for patient_id in [row.patient_id for row in due if row.patient_id not in calm]:
 
-        def work(tx: Tx, patient_id: UUID = patient_id) -> None:
-            _look(house, tx, patient_id)
-
+    def look(patient_id: UUID) -> None:
         try:
-            house.committer.run(work, key=patient_id)
+            house.committer.run(lambda tx: _look(house, tx, patient_id), key=patient_id)
         except Exception as error:  # noqa: BLE001 - one person's broken record must not hide the others' gaps
             warn("gap_look_failed", patient=patient_id, why=type(error).__name__, where=where(error))
             _look_later(house, patient_id, now)
+
+    house.committer.each([row.patient_id for row in due if row.patient_id not in calm], look)
     return len(due)
 
 

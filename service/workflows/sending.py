@@ -130,7 +130,7 @@ def _expire(house: House, now: datetime) -> None:
         expired = outbox.expire_notifications(tx, now)
     for row in expired:
         log("notification_expired", incident=row.incident_id, notification=row.id, step=row.step)
-        _not_reached(house, row, "failed")
+    house.committer.each(expired, lambda row: _not_reached(house, row, "failed"))
 
 
 def _send(house: House, worker: str, row: Row[Any], claimed_at: datetime) -> None:

@@ -28,11 +28,10 @@ SILENCE_AGAIN = timedelta(minutes=30)
 
 
 def run_due(house: House) -> int:
-    """Take the steps that are due, each case in its own commit. Returns how many cases moved."""
+    """Take the steps that are due, several in one commit. Returns how many cases moved."""
     with house.database.read() as tx:
         due = store.due_incidents(tx, house.clock())
-    for patient_id, incident_id in due:
-        _step(house, patient_id, incident_id)
+    house.committer.each(due, lambda case: _step(house, *case))
     return len(due)
 
 
@@ -42,7 +41,8 @@ def audit(house: House) -> int:
     Returns how many cases had to be put right. Those are first whose step is farthest off: what is put right moves
     back in this order, so that jobs that keep being killed get through all the same.
     """
-    now, mended = house.clock(), 0
+    now = house.clock()
+    amiss: list[tuple[UUID, UUID]] = []
     with house.database.read() as tx:
         rows = store.all_open_incidents(tx)
     for row in sorted(rows, key=lambda row: row.next_step_at or NEVER, reverse=True):
@@ -53,9 +53,9 @@ def audit(house: House) -> int:
         except SealingError:
             continue  # its own due time brings it to `run_due`, which puts the desk on it
         if row.next_step_at is None or _waits_too_long(case, row.next_step_at, now) or _amiss(case, now):
-            _step(house, row.patient_id, row.id)
-            mended += 1
-    return mended
+            amiss.append((row.patient_id, row.id))
+    house.committer.each(amiss, lambda case: _step(house, *case))
+    return len(amiss)
 
 
 def _waits_too_long(case: Incident, due: datetime, now: datetime) -> bool:
@@ -117,15 +117,14 @@ def check_silence(house: House) -> int:
     outage = outages.watch(house, now, begin=deaf is None)
     with house.database.read() as tx:
         silent = device_store.silent_devices(tx, now)
-    for device in silent:
 
-        def work(tx: Tx, device: Row[Any] = device) -> None:
-            _note_silence(house, tx, device, outage, now)
-
+    def look(device: Row[Any]) -> None:
         try:
-            house.committer.run(work, key=device.patient_id)
+            house.committer.run(lambda tx: _note_silence(house, tx, device, outage, now), key=device.patient_id)
         except Exception as error:  # noqa: BLE001 - one person's broken record must not hide the others' silence
             warn("silence_check_failed", device=device.id, why=type(error).__name__, where=where(error))
+
+    house.committer.each(silent, look)
     return len(silent)
 
 
@@ -176,16 +175,15 @@ def look_at_quiet(house: House) -> int:
         for patient_id in waiting:
             _look_later(house, patient_id, deaf[1])
         return 0
-    for patient_id in waiting:
 
-        def work(tx: Tx, patient_id: UUID = patient_id) -> None:
-            _look_at(house, tx, patient_id, now)
-
+    def look(patient_id: UUID) -> None:
         try:
-            house.committer.run(work, key=patient_id)
+            house.committer.run(lambda tx: _look_at(house, tx, patient_id, now), key=patient_id)
         except Exception as error:  # noqa: BLE001 - one person's broken record must not hide the others' silence
             warn("quiet_check_failed", patient=patient_id, why=type(error).__name__, where=where(error))
             _look_later(house, patient_id, now + cases.LOOK_AGAIN)
+
+    house.committer.each(waiting, look)
     return len(waiting)
 
 

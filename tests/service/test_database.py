@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import sqlite3
 import threading
@@ -103,6 +104,63 @@ def test_a_failing_piece_of_work_does_not_harm_its_neighbours(database: Database
     assert isinstance(results[1], IntegrityError)
     assert results[2:] == list(range(14))
     assert names(database) == {"first", *(f"good {n}" for n in range(14))}
+
+
+def test_what_is_done_for_many_shares_commits_and_one_failure_is_told_when_all_are_done(database: Database) -> None:
+    committer, begun, commits = Committer(database), [], []
+    event.listen(database.engine, "commit", commits.append)
+
+    def add(number: int) -> None:
+        begun.append(number)
+        committer.run(lambda tx: made(tx, number))
+
+    def made(tx: Tx, number: int) -> None:
+        if number == 0 and len(commits) == 0:
+            until(lambda: len(begun) >= 16)  # the others wait for this commit by now, or are about to
+        if number == 5:
+            raise ValueError("no such piece")
+        organisation(tx, f"many {number}")
+
+    with pytest.raises(ValueError, match="no such piece"):
+        committer.each(range(16), add)
+    assert names(database) == {f"many {number}" for number in range(16) if number != 5}
+    committer.each([], add)
+
+
+def test_whoever_waits_to_write_has_its_turn_before_one_that_writes_again(tmp_path: Path) -> None:
+    busy, other = (Database(f"sqlite:///{tmp_path / 'test.db'}") for _ in range(2))
+    order: list[str] = []
+
+    def write(database: Database, name: str) -> None:
+        with database.write():
+            order.append(name)
+
+    with busy.write():
+        waits = threading.Thread(target=write, args=(other, "other"))
+        waits.start()
+        until(lambda: is_held(tmp_path / "test.db.turn"))
+    for _ in range(3):
+        write(busy, "busy")
+    waits.join()
+    assert order == ["other", "busy", "busy", "busy"]
+    busy.dispose()
+    other.dispose()
+
+
+def is_held(path: Path) -> bool:
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < ends
+        time.sleep(0.001)
 
 
 def test_what_was_returned_is_seen_by_everybody_at_once(database: Database, url: str) -> None:
