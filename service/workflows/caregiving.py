@@ -45,7 +45,7 @@ def rule(
         return lambda i: escalation.safe(i, person_id, clock())
     if action == Action.CALLED_119:
         given = reference(fields)
-        return lambda i: escalation.called(i, person_id, given, clock(), clock())
+        return lambda i: escalation.called(i, person_id, given, now := clock(), now)
     raise Unclear(f"action must be one of {', '.join(ACTIONS)}, was {action[:20]!r}", "action")
 
 

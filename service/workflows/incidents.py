@@ -82,7 +82,12 @@ def _rule(
     if action == "dispatch":
         reference = _text(fields, "reference", 100)
         called_at = _called_at(house, fields)
-        return lambda i: escalation.dispatch(i, person_id, reference, called_at, house.clock())
+
+        def dispatch(incident: Incident) -> Decision:
+            now = house.clock()  # may have been set back since the form was read
+            return escalation.dispatch(incident, person_id, reference, min(called_at, now), now)
+
+        return dispatch
     if action == "progress":
         state = _state(fields)
         return lambda i: escalation.progress(i, person_id, state, house.clock(), role)

@@ -19,7 +19,7 @@ from dispatch.twilio_notifier import ROOT
 from service import access
 from service.api import events
 from service.workflows import devices as device_flow
-from service.workflows import people
+from service.workflows import incidents, people
 from service.workflows.people import Care, Profile
 
 
@@ -610,6 +610,22 @@ def test_an_action_that_makes_no_sense_is_refused(
     key = stage.key("incidents:write", "incidents:read")
     answer = stage.client.post(f"/v1/incidents/{incident_of(stage)}/{action}", data=body, headers=key)
     assert_problem(answer, status, code)
+
+
+def test_a_call_to_119_counts_although_our_clock_was_set_back_meanwhile(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, incident_id = stage.key("incidents:write", "incidents:read"), incident_of(stage)
+    changed = incidents.changed
+
+    def later(*given: Any) -> Any:
+        stage.clock.advance(-3600)
+        return changed(*given)
+
+    monkeypatch.setattr(incidents, "changed", later)
+    answer = stage.client.post(f"/v1/incidents/{incident_id}/dispatch", json={"reference": "119-42"}, headers=key)
+    assert answer.status_code == 200, answer.text
+    assert answer.json["state"] == "dispatched"
 
 
 def test_a_key_that_may_only_write_is_answered_after_it_has_acted(stage: Stage) -> None:
