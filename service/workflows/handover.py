@@ -48,8 +48,6 @@ ASKED_AND_ANSWERED = frozenset(
     }
 )
 """Lines of the log that tell what the person was asked and said."""
-SPOKE = frozenset({Log.ANSWERED_FINE, Log.ANSWERED_HELP, Log.ANSWERED_DURESS, Log.LATE_HELP, Log.BRIDGED})
-"""Lines after which somebody is known to have been awake."""
 
 WORDS: dict[str, tuple[str, str]] = {
     "unknown.address": ("주소", "the address"),
@@ -123,7 +121,7 @@ def record(house: House, incident_id: UUID, viewer_id: UUID, language: str, *, o
         for line, (_, said) in zip(lines, written, strict=True)
         if _of_the_person(line)
     )
-    spoke = any(line.what in SPOKE for line in lines)
+    spoke = case is not None and case.spoken
     away = bool(care.away_until and care.away_until > now)
     return eido.Record(
         incident_id=incident_id,

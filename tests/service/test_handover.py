@@ -15,10 +15,13 @@ import pytest
 from doors_stage import assert_problem, make_stage
 from proof_stage import Played, play
 
+from dispatch.codes import Log, Why
+from dispatch.escalation_draft import Draft
 from dispatch.handover_script import script
+from dispatch.incident import Decision, Incident
 from service.store import audit
 from service.store import incidents as store
-from service.workflows import caregiving, handover, handover_partner, ticking
+from service.workflows import caregiving, cases, handover, handover_partner, ticking
 
 
 @pytest.fixture
@@ -41,6 +44,29 @@ def test_the_record_holds_all_that_a_call_taker_asks(played: Played) -> None:
     assert [one.part for one in record.helpers] == ["took"]
     assert "whether they are conscious" in record.unknown
     assert "the address" in record.unknown
+
+
+@pytest.mark.parametrize(
+    ("line", "how", "awake"),
+    [
+        (Log.ANSWERED_HELP, Why.NO_KEY, False),
+        (Log.ANSWERED_HELP, None, True),
+        (Log.LATE_FINE, None, True),
+        (Log.PICKED_UP, None, False),
+    ],
+)
+def test_only_who_spoke_or_pressed_a_key_is_known_to_be_awake(
+    played: Played, line: Log, how: Why | None, awake: bool
+) -> None:
+    house = played.stage.house
+
+    def heard(incident: Incident) -> Decision:
+        draft = Draft(incident, house.clock())
+        draft.log(line, **({"how": how.value} if how else {}))
+        return draft.done()
+
+    cases.change(house, played.patient_id, played.incident_id, heard)
+    assert ("whether they are conscious" not in record_of(played).unknown) is awake
 
 
 def test_vitals_are_not_in_the_record_of_a_closed_case(played: Played) -> None:
