@@ -195,34 +195,6 @@ def add_role(
         )
 
 
-def add_contact(
-    house: House,
-    organisation_id: UUID,
-    patient_id: UUID,
-    profile: Profile,
-    *,
-    relation: str,
-    position: int,
-    language: str,
-    login: str | None = None,
-    password: str | None = None,
-) -> UUID:
-    """A person who is rung for this patient, from the next incident on."""
-    person_id = add_person(
-        house, organisation_id, profile, language=language, login=login, password=password
-    )
-    add_role(
-        house,
-        person_id,
-        organisation_id,
-        "caregiver",
-        patient_id=patient_id,
-        position=position,
-        relation=relation,
-    )
-    return person_id
-
-
 def set_limits(house: House, patient_id: UUID, limits: PersonSettings) -> None:
     """Replace a patient's personal limits; they hold from the next upload on."""
     _change_care(house, patient_id, limits=limits)

@@ -19,7 +19,7 @@ from dispatch.policies import DEFAULT, PolicyError
 from service import access
 from service.store import incidents as incident_store
 from service.store import people as people_store
-from service.workflows import cases, people, plans, policies, policy_check
+from service.workflows import cases, contacts, people, plans, policies, policy_check
 from service.workflows.people import Care, Profile
 from service.workflows.policies import Changed, Place, PlaceError, Scope
 
@@ -198,7 +198,7 @@ def test_a_scope_needs_what_it_names(scope: str, district: str, patient: UUID | 
 
 def contact_of(stage: Stage, profile: Profile, *, verified_ago: timedelta | None = None) -> Any:
     patient_id = stage.patient(care=Care(dementia=True, duress_digit="7"))
-    contact_id = people.add_contact(
+    contact_id = contacts.add(
         stage.house, stage.organisation_id, patient_id, profile, relation="딸", position=0, language="en"
     )
     if verified_ago is not None:

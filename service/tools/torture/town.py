@@ -22,8 +22,8 @@ from sqlalchemy import update
 from devices.simulator import Scenario, Wearer
 from service.store.tables import PersonPhone, table
 from service.tools.wearable import Wearable
+from service.workflows import contacts, people
 from service.workflows import devices as device_flow
-from service.workflows import people
 from service.workflows.house import House
 from service.workflows.people import Care, Profile
 
@@ -122,15 +122,15 @@ def settle(house: House, url: str, patients: int, rng: random.Random) -> Town:
 
 def _ward(house: House, url: str, organisation_id: UUID, number: int, sign: Sign) -> Ward:
     own = f"+821020{number:06d}"
-    contacts = tuple(f"+82103{place}{number:06d}" for place in range(2))
+    rungs = tuple(f"+82103{place}{number:06d}" for place in range(2))
     profile = Profile(name=f"{UNTOLD}{number}", phones=[own])
     care = Care(address=f"{UNTOLD}로 {number}")
     # A district each: what is silent together must not look like one area's outage.
     patient_id = people.add_patient(
         house, organisation_id, profile, care, district_code=f"{number:05d}", simulated=True
     )
-    for position, phone in enumerate(contacts):
-        people.add_contact(
+    for position, phone in enumerate(rungs):
+        contacts.add(
             house,
             organisation_id,
             patient_id,
@@ -140,7 +140,7 @@ def _ward(house: House, url: str, organisation_id: UUID, number: int, sign: Sign
             language="ko",
         )
     band = _band(house, url, patient_id, SILENT_AFTER_S if sign is Sign.SILENCE else NEVER_S)
-    return Ward(number, patient_id, sign, own, contacts, band, Wearer(seed=number))
+    return Ward(number, patient_id, sign, own, rungs, band, Wearer(seed=number))
 
 
 def _band(house: House, url: str, patient_id: UUID, silent_after_s: float) -> Wearable:
