@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import fresh_database
 import pytest
 import requests
 from journey_people import Band, Console, Home, Person, Phone
@@ -59,8 +60,10 @@ class Stage:
         self.network = LoopbackNetwork(SID, TOKEN, voice_url=incoming, **keys)
         self.network.configure({"solapi_report_url": f"{self.url}/v1/telephony/solapi/report"})
         self._carrier = LoopbackServer(self.network).start()
+        fresh_database.put_into(folder)
         self.house = build_house(Settings.from_env(self._environ(folder, urls) | env), clock=self.clock)
-        schema.upgrade(self.house.database)
+        if not self.house.database.is_sqlite:
+            schema.upgrade(self.house.database)
         self._app = build_app(self.house)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
+import fresh_database
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flask import Flask
 from flask.testing import FlaskClient
@@ -222,8 +223,10 @@ def make_stage(folder: Path, **more: str) -> Stage:
     settings = settings_of(folder, **more)
     clock = Clock()
     carrier = NotingCarrier(settings.public_url)
+    fresh_database.put_into(folder)
     house = build_house(settings, clock=clock, notifier=carrier)
-    schema.upgrade(house.database)
+    if not house.database.is_sqlite:
+        schema.upgrade(house.database)
     organisation_id = people.add_organisation(house, "test")
     return Stage(house, build_app(house), clock, carrier, folder, organisation_id)
 
