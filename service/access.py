@@ -293,9 +293,7 @@ def add_staff(
 ) -> UUID:
     """A dispatcher or operator of the viewer's own organisation."""
     _require("staff:write" in viewer.scopes or "operator" in viewer.roles, viewer, "add_staff")
-    person_id = people.add_person(house, viewer.organisation_id, profile, **given)
-    people.add_role(house, person_id, viewer.organisation_id, role)
-    return person_id
+    return people.add_staff(house, viewer.organisation_id, role, profile, **given)
 
 
 def set_limits(house: House, viewer: Viewer, patient_id: UUID, limits: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from service.sealing import SealingError
 from service.store import people as store
 from service.store.database import Tx
 from service.workflows import people
-from service.workflows.house import House, new_id
+from service.workflows.house import House
 from service.workflows.incidents import Refused
 from service.workflows.people import Profile
 
@@ -53,17 +53,15 @@ def add(
     def join(tx: Tx, person_id: UUID) -> None:
         store.lock_patient(tx, patient_id)
         check(tx)  # somebody may have been as fast
-        store.add_membership(
+        people.join(
+            house,
             tx,
-            id=new_id(),
-            person_id=person_id,
-            role="caregiver",
-            organisation_id=organisation_id,
+            person_id,
+            organisation_id,
+            "caregiver",
             patient_id=patient_id,
             position=position,
             relation=relation,
-            created_at=house.clock(),
-            ended_at=None,
         )
 
     with house.database.read() as tx:

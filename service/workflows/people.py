@@ -153,8 +153,8 @@ def add_patient(
     simulated: bool = False,
 ) -> UUID:
     """A monitored person; the patient's id is the person's id."""
-    patient_id = add_person(house, organisation_id, profile, language=language)
-    with house.database.write() as tx:
+
+    def also(tx: Tx, patient_id: UUID) -> None:
         store.add_patient(
             tx,
             patient_id=patient_id,
@@ -165,12 +165,30 @@ def add_patient(
             sealed=house.seal(patient_id, "patient", f"{patient_id}:1", care),
             created_at=house.clock(),
         )
+
+    patient_id = add_person(house, organisation_id, profile, language=language, also=also)
     log("patient_added", patient=patient_id)
     return patient_id
 
 
-def add_role(
+def add_staff(house: House, organisation_id: UUID, role: str, profile: Profile, **given: Any) -> UUID:
+    """A dispatcher or operator of this organisation; ``given`` is as for `add_person`."""
+
+    def also(tx: Tx, person_id: UUID) -> None:
+        join(house, tx, person_id, organisation_id, role)
+
+    return add_person(house, organisation_id, profile, also=also, **given)
+
+
+def add_role(house: House, person_id: UUID, organisation_id: UUID, role: str, **more: Any) -> None:
+    """Make a person what `join` makes them, in a commit of its own."""
+    with house.database.write() as tx:
+        join(house, tx, person_id, organisation_id, role, **more)
+
+
+def join(
     house: House,
+    tx: Tx,
     person_id: UUID,
     organisation_id: UUID,
     role: str,
@@ -180,19 +198,18 @@ def add_role(
     relation: str = "",
 ) -> None:
     """Make a person a caregiver of somebody, a dispatcher or an operator."""
-    with house.database.write() as tx:
-        store.add_membership(
-            tx,
-            id=new_id(),
-            person_id=person_id,
-            role=role,
-            organisation_id=organisation_id,
-            patient_id=patient_id,
-            position=position,
-            relation=relation,
-            created_at=house.clock(),
-            ended_at=None,
-        )
+    store.add_membership(
+        tx,
+        id=new_id(),
+        person_id=person_id,
+        role=role,
+        organisation_id=organisation_id,
+        patient_id=patient_id,
+        position=position,
+        relation=relation,
+        created_at=house.clock(),
+        ended_at=None,
+    )
 
 
 def set_limits(house: House, patient_id: UUID, limits: PersonSettings) -> None:

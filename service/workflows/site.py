@@ -19,10 +19,9 @@ def first_operator(house: House, organisation: str, login: str) -> tuple[str, st
         organisation_id = store.first_organisation(tx)
     organisation_id = organisation_id or people.add_organisation(house, organisation)
     password = secrets.token_urlsafe(12)
-    person_id = people.add_person(
-        house, organisation_id, people.Profile(name=login), login=login, password=password
+    people.add_staff(
+        house, organisation_id, "operator", people.Profile(name=login), login=login, password=password
     )
-    people.add_role(house, person_id, organisation_id, "operator")
     return password, people.add_service_key(house, organisation_id, f"{login}'s first key", SCOPES)
 
 
