@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from statistics import median
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from markupsafe import Markup, escape
 
@@ -109,7 +110,9 @@ class _Frame:
         return round(HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM), 1)
 
 
-def line_chart(series: Mapping[str, Any], *, now: datetime, span_s: float, t: Translator) -> Markup:
+def line_chart(
+    series: Mapping[str, Any], *, now: datetime, span_s: float, t: Translator, zone: ZoneInfo
+) -> Markup:
     """Return one vital's drawing: limits shaded, gaps left open, the stale end hatched."""
     until_s = now.timestamp()
     points = usable(series["points"], until_s - span_s, until_s)
@@ -121,8 +124,8 @@ def line_chart(series: Mapping[str, Any], *, now: datetime, span_s: float, t: Tr
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-labelledby="{escape(ident)}-t {escape(ident)}-d">',
         f'<title id="{escape(ident)}-t">{escape(_title(series, t))}</title>',
-        f'<desc id="{escape(ident)}-d">{escape(description(series, points, span_s, t))}</desc>',
-        *_axes(frame, ticks),
+        f'<desc id="{escape(ident)}-d">{escape(description(series, points, span_s, t, zone))}</desc>',
+        *_axes(frame, ticks, zone),
         *_limits(frame, low, high),
         *_stale(frame, points, ident, t),
         *_lines(frame, points, span_s),
@@ -137,7 +140,9 @@ def _title(series: Mapping[str, Any], t: Translator) -> str:
     return t("chart.title", name=series["name"], unit=series["unit"])
 
 
-def description(series: Mapping[str, Any], points: Sequence[Point], span_s: float, t: Translator) -> str:
+def description(
+    series: Mapping[str, Any], points: Sequence[Point], span_s: float, t: Translator, zone: ZoneInfo
+) -> str:
     """Return in words what the drawing shows."""
     minutes = round(span_s / 60)
     span = t("chart.span_hours", n=round(minutes / 60)) if minutes >= 120 else t("chart.span_minutes", n=minutes)
@@ -149,14 +154,14 @@ def description(series: Mapping[str, Any], points: Sequence[Point], span_s: floa
         low=number(min(values)),
         high=number(max(values)),
         last=number(values[-1]),
-        at=time_of_day(datetime.fromtimestamp(points[-1][0], UTC)),
+        at=time_of_day(datetime.fromtimestamp(points[-1][0], UTC), zone),
         unit=series["unit"],
     )
     limits = " – ".join(number(v) for v in (series.get("low"), series.get("high")) if v is not None)
     return f"{span} {said}" + (f" {t('chart.limits', limits=limits)}" if limits else "")
 
 
-def _axes(frame: _Frame, ticks: Sequence[float]) -> list[str]:
+def _axes(frame: _Frame, ticks: Sequence[float], zone: ZoneInfo) -> list[str]:
     right, base = WIDTH - RIGHT, HEIGHT - BOTTOM
     drawn = [
         f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{frame.y(v)}" y2="{frame.y(v)}"/>'
@@ -165,7 +170,7 @@ def _axes(frame: _Frame, ticks: Sequence[float]) -> list[str]:
     ]
     for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
         at = frame.since_s + share * (frame.until_s - frame.since_s)
-        label = time_of_day(datetime.fromtimestamp(at, UTC))[:5]
+        label = time_of_day(datetime.fromtimestamp(at, UTC), zone)[:5]
         drawn.append(f'<text class="tick" x="{frame.x(at)}" y="{HEIGHT - 6}" text-anchor="{anchor}">{label}</text>')
     drawn.append(f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{base}" y2="{base}"/>')
     return drawn
@@ -232,7 +237,9 @@ def _outliers(
     return [f'<circle class="out" cx="{frame.x(at)}" cy="{frame.y(value)}" r="2.4"/>' for at, value in out]
 
 
-def table_rows(series: Mapping[str, Any], *, now: datetime, span_s: float, t: Translator) -> list[dict[str, Any]]:
+def table_rows(
+    series: Mapping[str, Any], *, now: datetime, span_s: float, t: Translator, zone: ZoneInfo
+) -> list[dict[str, Any]]:
     """Return the same data as rows, the last value in each slice of time, newest first."""
     until_s = now.timestamp()
     points = usable(series["points"], until_s - span_s, until_s)
@@ -242,7 +249,7 @@ def table_rows(series: Mapping[str, Any], *, now: datetime, span_s: float, t: Tr
         moment = datetime.fromtimestamp(at, UTC)
         rows.append(
             {
-                "at": time_of_day(moment) if span_s <= 7_200 else date_and_time(moment, t),
+                "at": time_of_day(moment, zone) if span_s <= 7_200 else date_and_time(moment, t, zone),
                 "value": number(value),
                 "beyond": beyond(value, series.get("low"), series.get("high")),
             }

@@ -1,4 +1,4 @@
-"""Times and ages as people read them: Asia/Seoul, 24 hours, explicit patterns."""
+"""Times and ages as people read them: in the installation's time zone, 24 hours, explicit patterns."""
 
 from __future__ import annotations
 
@@ -8,36 +8,35 @@ from zoneinfo import ZoneInfo
 
 from service.web.text import Translator
 
-SEOUL = ZoneInfo("Asia/Seoul")
 _CLOCK = re.compile(r"^\s*(\d{1,2}):(\d{2})(?::(\d{2}))?\s*$")
 
 
-def time_of_day(at: datetime) -> str:
-    """Return the wall clock in Seoul, to the second."""
-    return f"{at.astimezone(SEOUL):%H:%M:%S}"
+def time_of_day(at: datetime, zone: ZoneInfo) -> str:
+    """Return the wall clock there, to the second."""
+    return f"{at.astimezone(zone):%H:%M:%S}"
 
 
-def date_and_time(at: datetime, t: Translator) -> str:
-    """Return day and minute in Seoul, in the order that the language reads them."""
-    local = at.astimezone(SEOUL)
+def date_and_time(at: datetime, t: Translator, zone: ZoneInfo) -> str:
+    """Return day and minute there, in the order that the language reads them."""
+    local = at.astimezone(zone)
     month = t(f"month.{local.month}")
     return t("date.pattern", month=month, day=local.day, time=f"{local:%H:%M}")
 
 
-def day_of(at: datetime, t: Translator) -> str:
-    """Return a day in Seoul, in the order that the language reads it."""
-    local = at.astimezone(SEOUL)
+def day_of(at: datetime, t: Translator, zone: ZoneInfo) -> str:
+    """Return a day there, in the order that the language reads it."""
+    local = at.astimezone(zone)
     return t("date.day", month=t(f"month.{local.month}"), day=local.day)
 
 
-def day_input(now: datetime, days: int) -> str:
-    """Return the day so many days from now in Seoul, as a date field takes it."""
-    return f"{now.astimezone(SEOUL) + timedelta(days=days):%Y-%m-%d}"
+def day_input(now: datetime, days: int, zone: ZoneInfo) -> str:
+    """Return the day so many days from now there, as a date field takes it."""
+    return f"{now.astimezone(zone) + timedelta(days=days):%Y-%m-%d}"
 
 
-def typed_day(text: str) -> datetime:
-    """Return the end of a day typed as ``yyyy-mm-dd``, in Seoul; raises ValueError."""
-    day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=SEOUL)
+def typed_day(text: str, zone: ZoneInfo) -> datetime:
+    """Return the end of a day typed as ``yyyy-mm-dd``, there; raises ValueError."""
+    day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=zone)
     return day.replace(hour=23, minute=59)
 
 
@@ -98,8 +97,8 @@ def typed_phone(text: str) -> str:
     return f"+82{bare[1:]}" if re.fullmatch(r"0[1-9][0-9]{7,9}", bare) else bare
 
 
-def typed_time(text: str, now: datetime) -> datetime:
-    """Return the moment that a typed Seoul wall-clock time means: the latest one not in the future.
+def typed_time(text: str, now: datetime, zone: ZoneInfo) -> datetime:
+    """Return the moment that a typed wall-clock time means there: the latest one not in the future.
 
     Raises
     ------
@@ -108,9 +107,9 @@ def typed_time(text: str, now: datetime) -> datetime:
     """
     found = _CLOCK.match(text)
     if not found:
-        raise ValueError(f"time must be hh:mm or hh:mm:ss in Korean time, was {text!r}")
+        raise ValueError(f"time must be hh:mm or hh:mm:ss, was {text!r}")
     hour, minute, second = int(found[1]), int(found[2]), int(found[3] or 0)
-    local = now.astimezone(SEOUL)
+    local = now.astimezone(zone)
     if not (hour < 24 and minute < 60 and second < 60):
         raise ValueError(f"time must be between 00:00 and 23:59, was {text!r}")
     at = local.replace(hour=hour, minute=minute, second=second, microsecond=0)

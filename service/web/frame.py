@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial, wraps
 from typing import Any, cast
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from flask import Response, current_app, g, make_response, redirect, render_template, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
@@ -28,6 +29,11 @@ View = Callable[..., Any]
 def house() -> House:
     """The house that serves this request."""
     return cast(House, current_app.extensions["ansim"])
+
+
+def zone() -> ZoneInfo:
+    """Where the pages' clocks are."""
+    return ZoneInfo(house().settings.time_zone)
 
 
 def who_asks() -> None:
@@ -55,7 +61,7 @@ def translator() -> Translator:
 
 def for_templates() -> dict[str, Any]:
     """What every template may name."""
-    t = translator()
+    t, here = translator(), zone()
     viewer = g.get("viewer")
     return {
         "t": t,
@@ -65,18 +71,19 @@ def for_templates() -> dict[str, Any]:
         "home_path": home_of(viewer.roles) if viewer else "/login",
         "help_path": _help_for(viewer, t.language),
         "server_now": house().clock(),
-        "time_of_day": display.time_of_day,
-        "date_and_time": partial(display.date_and_time, t=t),
-        "day_of": partial(display.day_of, t=t),
-        "day_input": display.day_input,
+        "time_zone": here.key,
+        "time_of_day": partial(display.time_of_day, zone=here),
+        "date_and_time": partial(display.date_and_time, t=t, zone=here),
+        "day_of": partial(display.day_of, t=t, zone=here),
+        "day_input": partial(display.day_input, zone=here),
         "epoch": display.epoch,
         "seconds_clock": display.seconds_clock,
         "ago": partial(display.ago, t=t),
         "until": partial(display.until, t=t),
         "number": display.number,
         "phone_text": display.phone,
-        "line_chart": partial(charts.line_chart, t=t),
-        "table_rows": partial(charts.table_rows, t=t),
+        "line_chart": partial(charts.line_chart, t=t, zone=here),
+        "table_rows": partial(charts.table_rows, t=t, zone=here),
     }
 
 

@@ -185,9 +185,10 @@ def act(incident_id: UUID, action: str) -> Any:
         fields["sure"] = fields["sure"] or incidents.UNSURE
     if action == "dispatch":
         try:
-            fields["called_at"] = display.typed_time(fields["called_at"], frame.house().clock()).isoformat()
+            called_at = display.typed_time(fields["called_at"], frame.house().clock(), frame.zone())
         except ValueError:
             return refused_page(incident_id, frame.translator()("dispatch.time_wrong"), kept)
+        fields["called_at"] = called_at.isoformat()
     try:
         access.act(frame.house(), g.viewer, incident_id, action, fields)
     except incidents.Refused as refused:
@@ -243,7 +244,7 @@ def away(patient_id: UUID) -> Any:
     """Hear that somebody is away from home until the end of a day, or is back."""
     typed = request.form.get("until", "").strip()
     try:
-        until = display.typed_day(typed) if typed else None
+        until = display.typed_day(typed, frame.zone()) if typed else None
         access.set_away(frame.house(), g.viewer, patient_id, until)
     except ValueError:
         face = access.patient(frame.house(), g.viewer, patient_id)

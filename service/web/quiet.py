@@ -64,7 +64,7 @@ def availability(patient_id: UUID) -> Any:
 
 def _day(name: str) -> datetime | None:
     typed = request.form.get(name, "").strip()
-    return display.typed_day(typed) if typed else None
+    return display.typed_day(typed, frame.zone()) if typed else None
 
 
 def _back(patient_id: UUID) -> Any:

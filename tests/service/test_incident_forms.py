@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from doors_stage import Stage, make_stage
 
 from dispatch.alarm import AlarmCondition, AlarmKind, Priority
+from service.store import incidents as incident_store
 from service.workflows import cases
 from service.workflows.people import Care
 
@@ -78,3 +81,22 @@ def test_a_time_that_cannot_be_read_costs_nobody_the_reference(stage: Stage) -> 
     [form] = re.findall(r'<details name="act" id="d-dispatch" open>.*?</details>', again.text, re.DOTALL)
     assert 'value="half past"' in form and "data-now" not in form
     assert 'value="119-42 &#34;a&#34;"' in form
+
+
+def test_clocks_on_pages_are_those_of_the_place_where_it_runs(tmp_path: Path) -> None:
+    stage, zone = make_stage(tmp_path, ANSIM_TIME_ZONE="Pacific/Auckland"), ZoneInfo("Pacific/Auckland")
+    stage.person("dispatcher", login="desk", name="이서연")
+    incident_id = raised(stage, "sos")
+    desk, csrf = stage.logged_in("desk")
+    page = desk.get(f"/incidents/{incident_id}").text
+    assert '<meta name="time-zone" content="Pacific/Auckland">' in page
+    assert f"{stage.clock().astimezone(zone):%H:%M:%S}" in page
+    stage.clock.advance(180)
+    desk.post(f"/incidents/{incident_id}/claim", data={"csrf": csrf})
+    called_at = stage.clock().astimezone(zone).replace(microsecond=0) - timedelta(seconds=90)
+    typed = {"csrf": csrf, "called_at": f"{called_at:%H:%M:%S}", "reference": "119-42"}
+    assert desk.post(f"/incidents/{incident_id}/dispatch", data=typed).status_code == 303
+    with stage.house.database.read() as tx:
+        case = cases.open_case(stage.house, incident_store.incident(tx, incident_id))
+    assert case.times["unit_notified_at"] == called_at
+    stage.house.database.dispose()

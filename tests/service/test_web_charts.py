@@ -7,6 +7,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from service.web import charts
 from service.web.text import Translator
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+SEOUL = ZoneInfo("Asia/Seoul")
 T = NOW.timestamp()
 SPAN = 1_800.0
 ko, en = Translator("ko", strict=True), Translator("en", strict=True)
@@ -34,7 +36,7 @@ def series(points: list[Any], **changes: Any) -> dict[str, Any]:
 
 
 def drawn(points: list[Any], **changes: Any) -> str:
-    return str(charts.line_chart(series(points, **changes), now=NOW, span_s=SPAN, t=en))
+    return str(charts.line_chart(series(points, **changes), now=NOW, span_s=SPAN, t=en, zone=SEOUL))
 
 
 def steady(first_s: int, last_s: int, value: float = 96.0, step_s: int = 10) -> list[list[float]]:
@@ -100,7 +102,7 @@ def test_names_are_escaped() -> None:
 
 
 def test_table_holds_the_last_value_of_each_slice_newest_first() -> None:
-    rows = charts.table_rows(series([*steady(1_800, 0), [T - 1, 88.0]]), now=NOW, span_s=SPAN, t=ko)
+    rows = charts.table_rows(series([*steady(1_800, 0), [T - 1, 88.0]]), now=NOW, span_s=SPAN, t=ko, zone=SEOUL)
     assert rows[0] == {"at": "20:59:59", "value": "88", "beyond": True}
     assert len(rows) <= charts.TABLE_ROWS + 1
     assert [r["at"] for r in rows] == sorted((r["at"] for r in rows), reverse=True)
@@ -109,7 +111,7 @@ def test_table_holds_the_last_value_of_each_slice_newest_first() -> None:
 def test_thousands_of_points_stay_a_small_drawing_and_keep_the_one_dip() -> None:
     points = [[T - s, 96.0 + (s % 3)] for s in range(21_600, 0, -1)]
     points[10_000][1] = 71.0
-    svg = charts.line_chart(series(points), now=NOW, span_s=21_600, t=en)
+    svg = charts.line_chart(series(points), now=NOW, span_s=21_600, t=en, zone=SEOUL)
     assert len(svg) < 20_000
     assert (points[10_000][0], 71.0) in charts.thin([(a, b) for a, b in points], 21_600 / charts.COLUMNS)
     assert "Lowest 71" in svg

@@ -8,6 +8,7 @@ import string
 import xml.etree.ElementTree as ElementTree
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -22,6 +23,7 @@ from service.workflows.removing import Why
 
 WEB = Path(pages.__file__).parent
 NOW = datetime(2026, 11, 22, 12, 4, 33, tzinfo=UTC)
+SEOUL = ZoneInfo("Asia/Seoul")
 ko, en = Translator("ko", strict=True), Translator("en", strict=True)
 CALL = re.compile(r"""(?<![\w.])(?:(?:frame\.)?translator\(\)|t)\(\s*f?["']([a-z0-9_.]+)["'](\s*[,)])?""")
 OTHER = re.compile(r"""t\.other\('..', '([a-z0-9_.]+)'""")
@@ -153,10 +155,11 @@ def test_countdown_says_now_when_due() -> None:
     )
 
 
-def test_times_are_korean_and_24_hours() -> None:
-    assert display.time_of_day(NOW) == "21:04:33"
-    assert display.date_and_time(NOW, ko) == "11월 22일 21:04"
-    assert display.date_and_time(NOW, en) == "22 Nov 21:04"
+def test_times_are_those_of_the_place_and_24_hours() -> None:
+    assert display.time_of_day(NOW, SEOUL) == "21:04:33"
+    assert display.date_and_time(NOW, ko, SEOUL) == "11월 22일 21:04"
+    assert display.date_and_time(NOW, en, SEOUL) == "22 Nov 21:04"
+    assert display.date_and_time(NOW, en, ZoneInfo("Pacific/Auckland")) == "23 Nov 01:04"
 
 
 def test_running_clock_counts_to_hours() -> None:
@@ -169,15 +172,15 @@ def test_korean_numbers_are_written_as_they_are_read_aloud() -> None:
 
 
 def test_typed_time_is_the_latest_that_has_passed() -> None:
-    assert display.typed_time("21:03", NOW) == datetime(2026, 11, 22, 12, 3, tzinfo=UTC)
+    assert display.typed_time("21:03", NOW, SEOUL) == datetime(2026, 11, 22, 12, 3, tzinfo=UTC)
     just_after_midnight = datetime(2026, 11, 22, 15, 1, tzinfo=UTC)
-    assert display.typed_time("23:58:10", just_after_midnight) == datetime(2026, 11, 22, 14, 58, 10, tzinfo=UTC)
+    assert display.typed_time("23:58:10", just_after_midnight, SEOUL) == datetime(2026, 11, 22, 14, 58, 10, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "25:00", "12:61", "12", "12:00:99", "１２:00x"])
 def test_unreadable_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be"):
-        display.typed_time(text, NOW)
+        display.typed_time(text, NOW, SEOUL)
 
 
 def test_only_our_own_paths_are_returned_to() -> None:

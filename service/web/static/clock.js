@@ -11,10 +11,11 @@ export function correctFrom(response) {
 
 export const nowMs = () => Date.now() + offsetMs;
 
-const seoul = new Intl.DateTimeFormat("en-GB", {
-  timeZone: "Asia/Seoul", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
+const wallClock = new Intl.DateTimeFormat("en-GB", {
+  timeZone: document.querySelector('meta[name="time-zone"]')?.content || undefined,
+  hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
 });
-export const timeOfDay = (ms) => seoul.format(new Date(ms));
+export const timeOfDay = (ms) => wallClock.format(new Date(ms));
 
 export function secondsClock(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
