@@ -255,3 +255,16 @@ def verdicts_by_seq(answer: TestResponse) -> dict[int, list[dict[str, Any]]]:
             for seq in range(verdict["from"], verdict["to"] + 1):
                 found.setdefault(seq, []).append(verdict)
     return found
+
+
+def good(band: Band, stage: Stage) -> bytes:
+    """The body of an upload that is taken."""
+    return json.dumps(band.upload({"heart_rate_bpm": 70}, at=stage.clock())).encode()
+
+
+def incident_of(stage: Stage) -> str:
+    """A case just opened by an SOS."""
+    band = stage.band(stage.patient())
+    assert band.post(band.upload({"event": "sos"}, at=stage.clock())).status_code == 200
+    key = stage.key("incidents:read")
+    return str(stage.client.get("/v1/incidents", headers=key).json["incidents"][0]["id"])

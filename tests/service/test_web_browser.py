@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from browser_stage import chromium, keys, needs_chromium, shown, size, wait_for
 from flask import Flask, Response
-from test_web_pages import CASE, PATIENT, SPEECHES, Gate, card, case, row
+from pages_stage import CASE, PATIENT, SPEECHES, Gate, card, case, row
 from werkzeug.serving import make_server
 
 from service.web import frame, pages
@@ -30,7 +30,7 @@ class Desk:
         self.broken = False
         self.news = 0
         app = Flask("desk")
-        settings = SimpleNamespace(demo=False, public_url="http://127.0.0.1")
+        settings = SimpleNamespace(demo=False, public_url="http://127.0.0.1", time_zone="Asia/Seoul")
         app.extensions["ansim"] = SimpleNamespace(settings=settings, demo_logins=list, clock=pages_clock)
         app.register_blueprint(pages.create_blueprint())
         app.add_url_rule("/v1/events", view_func=self.events)
