@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,3 +92,12 @@ def test_pages_and_calls_say_one_year_and_one_minute() -> None:
 def test_what_verify_says_of_a_changed_row_reads_as_a_finding() -> None:
     for said in COLUMN_SETS.values():
         assert "was changed" in said and "may still" not in said
+
+
+@pytest.mark.parametrize("page", ["/policies/edit?scope=district&district_code=26350", "/reach"])
+def test_another_language_shows_the_same_page(stage: Stage, page: str) -> None:
+    stage.person("operator", login="operator")
+    client, csrf = stage.logged_in("operator")
+    [back] = re.findall(r'name="next" value="([^"]*)"', client.get(page).text)[:1]
+    moved = client.post("/language", data={"csrf": csrf, "lang": "en", "next": html.unescape(back)})
+    assert (moved.status_code, moved.headers["Location"]) == (303, page)
