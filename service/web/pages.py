@@ -205,7 +205,8 @@ def refused_page(
     """The incident again, with why this was refused and what was chosen; ``sure`` where a tick is asked for."""
     if frame.is_fragment():
         return make_response({"message": message, "sure": sure}, 409)
-    return _incident_page(incident_id, message, 409, kept)
+    # What asks for the tick stands beside it already.
+    return _incident_page(incident_id, message, 409, kept and kept | {"wrong": "" if sure else message})
 
 
 # --- the caregiver's pages --------------------------------------------------------------------------
@@ -249,7 +250,10 @@ def away(patient_id: UUID) -> Any:
     except ValueError:
         face = access.patient(frame.house(), g.viewer, patient_id)
         message = frame.translator()("care.away_wrong")
-        page = render_template("patient.html", card=face, now=frame.now_of(face), span_s=LAST_HOURS_S, message=message)
+        kept = {"form": "away", "until": typed[:40]}
+        page = render_template(
+            "patient.html", card=face, now=frame.now_of(face), span_s=LAST_HOURS_S, message=message, kept=kept
+        )
         return make_response(page, 409)
     return redirect(f"/patients/{patient_id}", 303)
 

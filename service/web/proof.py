@@ -14,6 +14,8 @@ from service.workflows.incidents import Refused
 
 EMERGENCY = "119"
 ANSWERS = ("offer", "accepted", "rejected")
+TYPED = {"to": 100, "reason": 300, "reference": 100}
+"""The fields of the forms for these, and how much of each comes back when one is refused."""
 
 
 def create_blueprint() -> Blueprint:
@@ -41,10 +43,18 @@ def handover_body(incident_id: UUID) -> Any:
     return render_template("_handover.html", face=face, now=face["now"], emergency=EMERGENCY, tel=phone)
 
 
-def _handover_page(incident_id: UUID, message: str | None = None, status: int = 200) -> Response:
+def _handover_page(
+    incident_id: UUID, message: str | None = None, status: int = 200, kept: dict[str, str] | None = None
+) -> Response:
     face = access_proof.handover_face(frame.house(), g.viewer, incident_id)
     page = render_template(
-        "handover.html", face=face, now=face["now"], emergency=EMERGENCY, tel=phone, message=message
+        "handover.html",
+        face=face,
+        now=face["now"],
+        emergency=EMERGENCY,
+        tel=phone,
+        message=message,
+        kept=kept or {},
     )
     return make_response(page, status)
 
@@ -67,7 +77,8 @@ def act(incident_id: UUID, action: str) -> Any:
         message = frame.said(refused)
         if frame.is_fragment():
             return make_response({"message": message}, 409)
-        return _handover_page(incident_id, message, 409)
+        typed = {name: given.get(name, "")[:most] for name, most in TYPED.items()}
+        return _handover_page(incident_id, message, 409, {"act": action, **typed})
     if frame.is_fragment():
         return Response(status=204)
     return redirect(f"/incidents/{incident_id}/handover", 303)

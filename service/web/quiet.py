@@ -14,6 +14,8 @@ from service.web import display, frame, pages, shield
 from service.workflows.availability import Availability, Hours, Impossible
 from service.workflows.incidents import Refused
 
+OWN_TIMES = ("quiet_from", "quiet_to", "away_until")
+
 
 def create_blueprint() -> Blueprint:
     """Build the blueprint of these actions."""
@@ -51,14 +53,14 @@ def end_snooze(patient_id: UUID, snooze_id: UUID) -> Any:
 @frame.for_people
 def availability(patient_id: UUID) -> Any:
     """Hear when this contact does not want to be rung, and until when they are away."""
-    begins, ends = (request.form.get(name, "").strip() for name in ("quiet_from", "quiet_to"))
+    begins, ends = (request.form.get(name, "").strip() for name in OWN_TIMES[:2])
     try:
         quiet = [Hours(from_=begins, to=ends)] if begins or ends else []
         access_quiet.set_availability(frame.house(), g.viewer, Availability(quiet=quiet, away_until=_day("away_until")))
     except Impossible as error:
-        return _said_no(patient_id, "quiet.away_wrong" if error.field == "away_until" else "quiet.hours_wrong")
+        return _said_no(patient_id, "quiet.away_wrong" if error.field == "away_until" else "quiet.hours_wrong", "mine")
     except ValueError:
-        return _said_no(patient_id, "quiet.away_wrong")
+        return _said_no(patient_id, "quiet.away_wrong", "mine")
     return _back(patient_id)
 
 
@@ -71,12 +73,14 @@ def _back(patient_id: UUID) -> Any:
     return redirect(shield.local_path(request.form.get("next")) or f"/patients/{patient_id}", 303)
 
 
-def _said_no(patient_id: UUID, key: str) -> Response:
+def _said_no(patient_id: UUID, key: str, form: str = "") -> Response:
+    """The page again with why not; a form that has fields keeps what was typed in them."""
     message, back = frame.translator()(key), shield.local_path(request.form.get("next")) or ""
     case = re.fullmatch(r"/incidents/([0-9a-f-]{36})", back)
     if case is not None:
         return pages.refused_page(UUID(case[1]), message)
     face = access.patient(frame.house(), g.viewer, patient_id)
-    seen = {"now": frame.now_of(face), "span_s": pages.LAST_HOURS_S}
+    kept = {"form": form} | {name: request.form.get(name, "")[:40] for name in OWN_TIMES} if form else {}
+    seen = {"kept": kept, "now": frame.now_of(face), "span_s": pages.LAST_HOURS_S}
     page = render_template("patient.html", card=face, message=message, **seen)
     return make_response(page, 409)

@@ -68,10 +68,11 @@ def numbers(patient_id: UUID) -> Any:
 
 
 def _numbers(
-    patient_id: UUID, message: str | None = None, typed: tuple[UUID, str] | None = None, done: str = ""
+    patient_id: UUID, message: str | None = None, kept: dict[str, Any] | None = None, done: str = ""
 ) -> Response:
+    """The page; ``kept`` is whose form was refused, which of theirs, and what was typed or chosen in it."""
     face = access_reach.numbers_page(frame.house(), g.viewer, patient_id)
-    page = render_template("numbers.html", face=face, now=frame.now_of(face), message=message, typed=typed, done=done)
+    page = render_template("numbers.html", face=face, now=frame.now_of(face), message=message, kept=kept, done=done)
     return make_response(page, 409 if message else 200)
 
 
@@ -82,7 +83,8 @@ def give(patient_id: UUID, person_id: UUID) -> Any:
     try:
         access_reach.give_number(frame.house(), g.viewer, patient_id, person_id, display.typed_phone(typed))
     except Refused as error:
-        return _numbers(patient_id, frame.translator()(WRONG.get(error.code, "numbers.wrong")), (person_id, typed[:40]))
+        kept = {"person": person_id, "act": "give", "typed": typed[:40]}
+        return _numbers(patient_id, frame.translator()(WRONG.get(error.code, "numbers.wrong")), kept)
     return redirect(f"/patients/{patient_id}/numbers", 303)
 
 
@@ -106,7 +108,8 @@ def remove(patient_id: UUID, person_id: UUID) -> Any:
             frame.house(), g.viewer, patient_id, person_id, why, sure=sure, language=language
         )
     except Refused as error:
-        return _numbers(patient_id, frame.translator()(NOT_REMOVED.get(error.code, "numbers.only_rung")))
+        kept = {"person": person_id, "act": "remove", "typed": why.value}
+        return _numbers(patient_id, frame.translator()(NOT_REMOVED.get(error.code, "numbers.only_rung")), kept)
     if person_id == g.viewer.person_id:
         return redirect("/", 303)
     return _numbers(patient_id, done=left.text)

@@ -193,6 +193,7 @@ def _told(house: House, tx: Tx, link: Link, action: str) -> dict[str, Any]:
     if person_id not in incident.ladder.retired:
         shown |= coming.there_face(house, tx, incident, person_id)
         shown["owner"] = coming.name_of(house, tx, incident.owner_id) if standing == "taken" else None
+        shown["coming"] = coming.going_face(incident) if standing == "taken" else None
     if standing != "mine":
         return shown
     profile = people.profiles(house, tx, [row.patient_id]).get(row.patient_id)

@@ -28,7 +28,12 @@ export function sendForms(done) {
       });
       if (response.ok) {
         form.reset();
-        for (const field of form.elements) delete field.dataset.touched;
+        const kept = form.dataset.kept !== undefined;
+        delete form.dataset.kept;
+        for (const field of form.elements) {
+          delete field.dataset.touched;
+          if (kept && field.matches("input:not([type=hidden], [type=checkbox]), textarea, select")) field.value = "";
+        }
         form.closest("details")?.removeAttribute("open");
         document.activeElement?.blur?.();
         if (response.status === 202) toast((await response.json()).message);

@@ -11,6 +11,7 @@ function fingerprint(part) {
 }
 
 function busy(part) {
+  if (part.querySelector("[data-kept]")) return true;
   if (part.contains(document.activeElement) && document.activeElement.matches("input, textarea, select")) return true;
   return [...part.querySelectorAll("input, textarea, select")].some((field) => {
     if (field.type === "hidden" || (field.dataset.now !== undefined && !field.dataset.touched)) return false;
@@ -31,7 +32,9 @@ export function swap(region, html) {
   const template = document.createElement("template");
   template.innerHTML = html;
   const current = new Map([...region.children].filter((e) => e.dataset.part).map((p) => [p.dataset.part, p]));
-  const known = served.get(region) ?? new Map([...current].map(([name, part]) => [name, fingerprint(part)]));
+  // A form that was refused came with what was typed in it: what stands there is taken for what the server sends.
+  const asSent = (part) => part.querySelector("[data-kept]") ? null : fingerprint(part);
+  const known = served.get(region) ?? new Map([...current].map(([name, part]) => [name, asSent(part)]));
   const next = new Map();
   let previous = null;
   const parts = [...template.content.children].filter((e) => e.dataset.part);
@@ -46,7 +49,7 @@ export function swap(region, html) {
     if (!part) {
       part = fresh;
       previous ? previous.after(part) : region.prepend(part);
-    } else if (known.get(name) !== text) {
+    } else if (known.get(name) !== text && known.get(name) !== null) {
       if (busy(part)) {
         part.querySelector("[data-changed]")?.removeAttribute("hidden");
         next.set(name, known.get(name) ?? "");
