@@ -31,6 +31,10 @@ from service.workflows.house import House, log
 SHORTEST_VALID_S = 60
 DOUBTED = timedelta(minutes=1), timedelta(minutes=5)
 """Policy: how long, at least and at most, a call in doubt makes us doubt others to the same number."""
+UNDECIDED = timedelta(seconds=8)
+"""Policy: while a number rings by calls that may be ours, one in doubt is made again only so long after its claim."""
+LOOKS = 2
+"""How often we ask a carrier that does not answer what it took, before a call in doubt is made again."""
 CLOCKS_APART = timedelta(seconds=5)
 """Policy: how far the carrier's clock may run behind ours when we ask it what it took."""
 
@@ -96,26 +100,50 @@ def _took(row: Row[Any], receipt: Receipt) -> Receipt:
     return receipt
 
 
+class Undecided(Exception):
+    """The carrier has calls that may be this one, and too few: soon their own word will tell whose they are."""
+
+
 def found_already(house: House, row: Row[Any]) -> Receipt | None:
-    """What the carrier knows of a try whose fate it did not tell; None: nothing, or it cannot be asked."""
+    """What is known of a try whose fate the carrier did not tell; None: nothing, or it cannot be asked.
+
+    Raises Undecided where it is worth a moment's wait.
+    """
     if row.unsure_since is None or row.channel not in {Channel.VOICE, Channel.TEXT}:
         return None
-    since = row.unsure_since - CLOCKS_APART
-    try:
-        number, language = address(house, row)
-        if row.channel == Channel.VOICE:
-            found = house.notifier.find_call(number, since, str(row.id))
-        else:
-            message = house.unseal(row.patient_id, "notification", str(row.id), row.sealed, cases.Message)
-            body = _text(house, row, message, number, language)
-            found = house.notifier.find_text(number, since, str(row.id), body)
-    except NotificationError as error:
-        log("carrier_not_asked", notification=row.id, code=error.code or "none")
-        return None
-    receipt = _ours(house, row, found)
+    receipt = _told(house, row)
+    if receipt is None:
+        found = _asked(house, row)
+        receipt = _ours(house, row, found) if found is not None else None
     if receipt is not None:
         log("carrier_had_it", notification=row.id, provider=receipt.provider)
     return receipt
+
+
+def _told(house: House, row: Row[Any]) -> Receipt | None:
+    """The carrier's own word, if it has called back about it meanwhile."""
+    with house.database.read() as tx:
+        current = outbox.notification(tx, row.id)
+    if current is None or not current.provider_id:
+        return None
+    return Receipt(provider=current.provider or house.notifier.name, id=current.provider_id)
+
+
+def _asked(house: House, row: Row[Any]) -> Found | None:
+    since = row.unsure_since - CLOCKS_APART
+    for left in reversed(range(LOOKS)):
+        try:
+            number, language = address(house, row)
+            if row.channel == Channel.VOICE:
+                return house.notifier.find_call(number, since, str(row.id))
+            message = house.unseal(row.patient_id, "notification", str(row.id), row.sealed, cases.Message)
+            body = _text(house, row, message, number, language)
+            return house.notifier.find_text(number, since, str(row.id), body)
+        except NotificationError as error:
+            if error.permanent or not left:
+                log("carrier_not_asked", notification=row.id, code=error.code or "none")
+                break
+    return None
 
 
 def _ours(house: House, row: Row[Any], found: Found) -> Receipt | None:
@@ -131,6 +159,8 @@ def _ours(house: House, row: Row[Any], found: Found) -> Receipt | None:
     if found.sure:
         return free[0] if free else None
     # Calls to one number look all alike. As many as we are unsure of, and in their order, are ours.
+    if 0 < len(free) < len(unsure) and abs(now - row.unsure_since) < UNDECIDED:
+        raise Undecided
     place = unsure.index(row.id) if row.id in unsure else len(unsure)
     return free[place] if place < len(unsure) <= len(free) else None
 

@@ -39,6 +39,8 @@ AT_ONCE = 32
 """As many as jobs have senders."""
 HELD_S = 60.0
 REMEMBERED = 10_000
+LOOK_AGAIN = timedelta(seconds=1)
+"""Policy: when a call in doubt is looked at again, while the calls that may be it are about to tell themselves."""
 QUEUED_S = 1.0
 """Policy: whoever waited longer for a sender makes sure that the message is still theirs."""
 ONE_TRY, LONGEST_LIFE = timedelta(seconds=60), timedelta(seconds=330)
@@ -136,6 +138,8 @@ def _expire(house: House, now: datetime) -> None:
 def _send(house: House, worker: str, row: Row[Any], claimed_at: datetime) -> None:
     try:
         taken = _hand_over(house, worker, row, claimed_at)
+    except channels.Undecided:
+        _give_back(house, worker, row)
     except NotificationError as error:
         _failed(house, worker, row, error)
     except SealingError as error:
@@ -167,6 +171,16 @@ def _hand_over(house: House, worker: str, row: Row[Any], claimed_at: datetime) -
     if waited and not _still_ours(house, worker, row):
         return None
     return channels.hand_over(house, row), doubted
+
+
+def _give_back(house: House, worker: str, row: Row[Any]) -> None:
+    """Look again in a moment, at no cost to its tries; not yet is not never."""
+    at = house.clock() + LOOK_AGAIN
+
+    def work(tx: Tx) -> None:
+        outbox.release_notification(tx, row.id, worker, at, unsure=True, uncounted=True)
+
+    house.committer.run(work, key=row.patient_id)
 
 
 def _still_ours(house: House, worker: str, row: Row[Any]) -> bool:

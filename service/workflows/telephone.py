@@ -202,7 +202,8 @@ def _note_status(house: House, tx: Tx, row: Row[Any], event: CarrierEvent, now: 
     if event.voicemail:
         values["outcome"] = "voicemail"
     if not status.ended:
-        if row.status == outbox.CLAIMED:
+        if row.status in {outbox.CLAIMED, outbox.PENDING}:
+            # Also one that was given back in doubt: the carrier has it.
             values["status"] = outbox.SENT
         outbox.update_notification(tx, row.id, **values)
         return ""

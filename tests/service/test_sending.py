@@ -17,6 +17,7 @@ from test_links import case, cry, home, rows_of
 
 from dispatch import escalation
 from dispatch.notifier import CallRequest, Found, NotificationError, Receipt
+from dispatch.twilio_notifier import ROOT
 from service.store import incidents as store
 from service.store import outbox
 from service.store.tables import Notification, table
@@ -212,6 +213,75 @@ def test_the_call_of_a_page_that_was_given_up_is_not_taken_for_the_next(
     known(monkeypatch, stage, "CA1")
     send(stage)
     assert [UUID(request.reference) for request in stage.carrier.calls] == [call]
+
+
+def test_calls_that_may_be_ours_have_a_moment_to_say_so_before_they_are_made_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = desk_calls_of_a_dead_worker(stage, 2)
+    for call in calls:
+        fate(stage, call, unsure_since=stage.clock() - timedelta(seconds=5))
+    known(monkeypatch, stage, "CA1")
+    send(stage)
+    assert stage.carrier.calls == []
+    stage.clock.advance(1)
+    stage.callback(f"{ROOT}/status/{calls[1]}", {"CallSid": "CA1", "CallStatus": "ringing"})
+    send(stage)
+    assert [UUID(request.reference) for request in stage.carrier.calls] == [calls[0]]
+    assert (one(stage, calls[1]).status, one(stage, calls[1]).provider_id) == ("sent", "CA1")
+
+
+def test_what_no_call_tells_within_that_moment_is_made_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = desk_calls_of_a_dead_worker(stage, 2)
+    for call in calls:
+        fate(stage, call, unsure_since=stage.clock() - timedelta(seconds=5))
+    known(monkeypatch, stage, "CA1")
+    for _ in range(4):
+        assert stage.carrier.calls == []
+        send(stage)
+        stage.clock.advance(1)
+    assert {UUID(request.reference) for request in stage.carrier.calls} == set(calls)
+
+
+def test_a_call_that_was_given_back_in_doubt_and_then_rings_is_not_made_again(stage: Stage) -> None:
+    [call] = desk_calls_of_a_dead_worker(stage, 1)
+    fate(stage, call, status="pending", claimed_by=None, lease_until=None, due_at=stage.clock() + timedelta(seconds=2))
+    stage.callback(f"{ROOT}/status/{call}", {"CallSid": "CA7", "CallStatus": "ringing"})
+    stage.clock.advance(3)
+    send(stage)
+    assert stage.carrier.calls == []
+    assert (one(stage, call).status, one(stage, call).provider_id) == ("sent", "CA7")
+
+
+def test_a_call_of_which_the_carrier_has_told_is_not_looked_for(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    [call] = desk_calls_of_a_dead_worker(stage, 1)
+    fate(stage, call, provider_id="CA7")
+
+    def asked(*_asked: Any) -> None:
+        pytest.fail("asked although the call itself had told")
+
+    monkeypatch.setattr(stage.carrier, "find_call", asked)
+    send(stage)
+    assert stage.carrier.calls == []
+    assert (one(stage, call).status, one(stage, call).provider_id) == ("sent", "CA7")
+
+
+def test_a_carrier_that_does_not_answer_is_asked_once_more_before_a_call_is_made_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [call] = desk_calls_of_a_dead_worker(stage, 1)
+    answers = [NotificationError("no answer", permanent=False), Found(receipts=(Receipt(provider="twilio", id="CA1"),))]
+
+    def find(*_asked: Any) -> Found:
+        answer = answers.pop(0)
+        if isinstance(answer, NotificationError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(stage.carrier, "find_call", find)
+    send(stage)
+    assert stage.carrier.calls == []
+    assert one(stage, call).provider_id == "CA1"
 
 
 def test_a_call_that_is_another_messages_stands_for_none(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
