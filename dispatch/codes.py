@@ -108,7 +108,7 @@ class Doubt(StrEnum):
     UNSPOKEN = "unspoken"
     """The help button was pressed, and as far as we know nobody spoke with the person or was there."""
     UNIT_UNDER_WAY = "unit_under_way"
-    """Somebody is with the person, and a unit of 119 is not there yet."""
+    """119 was called, and their unit is not with the person yet."""
 
 
 class Message(StrEnum):

@@ -210,7 +210,8 @@ class Incident(msgspec.Struct, kw_only=True):
         if not self.open:
             return ()
         unspoken = self.sos and not self.spoken and "first_help_at" not in self.times
-        coming = self.unit is not None and self.unit.stage is not UnitStage.WITH_PATIENT
+        beside = self.unit is not None and self.unit.stage is not UnitStage.WITH_PATIENT
+        coming = beside or (self.unit_called and self.state in UNDER_WAY - THERE)
         return (*([Doubt.UNSPOKEN] if unspoken else []), *([Doubt.UNIT_UNDER_WAY] if coming else []))
 
     @property

@@ -250,6 +250,20 @@ def test_a_case_with_a_unit_under_way_beside_somebody_is_closed_only_after_a_sec
     assert any("119가 아직 가는 중인데 마침" in line for line in home.log())
 
 
+@pytest.mark.parametrize("state", [None, "en_route"])
+def test_a_case_whose_unit_is_on_its_way_to_nobody_else_is_called_off_only_after_a_second_look(
+    home: Home, state: str | None
+) -> None:
+    home.desk("dispatch", reference="119-7")
+    if state:
+        home.desk("progress", state=state)
+    refused = home.desk("stand_down", reason="false_alarm_person", sure=False)
+    assert_problem(refused, 422)
+    assert "a unit of 119 is still on its way" in refused.json["detail"]
+    assert home.desk("stand_down", reason="false_alarm_person", sure=True).status_code == 200
+    assert any("119가 아직 가는 중인데 마침" in line for line in home.log())
+
+
 def test_a_unit_that_is_there_keeps_nobody_from_closing(home: Home) -> None:
     home.link("민지", "acknowledge")
     home.link("민지", "arrived")
