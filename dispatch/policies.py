@@ -304,11 +304,13 @@ def _lines(text: str) -> dict[str, int]:
 
 
 def _shown(value: object) -> str:
-    """What was written there, short."""
+    """What was written there, short, as a document writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int) and abs(value) >= 10**SHOWN:
         return "a very large number"
+    if isinstance(value, dict | list):
+        return "{…}" if isinstance(value, dict) else "[…]"
     text = str(value) if isinstance(value, str | int | float | date | datetime | time) else type(value).__name__
     return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 

@@ -192,6 +192,11 @@ def test_what_is_no_document_is_refused_with_a_sentence(text: str, code: Code, l
     assert all(problem_text(problem, language) for language in ("ko", "en"))
 
 
+@pytest.mark.parametrize(("written", "shown"), [("{a = 1}", "{…}"), ("[1, 2]", "[…]"), ("true", "true")])
+def test_a_value_of_the_wrong_kind_is_shown_as_documents_write_it(written: str, shown: str) -> None:
+    assert only(f'title = "x"\n[ask]\nbudget_s = {written}\n').value == shown
+
+
 LIKE_TOML = r"(\[[a-z]{1,9}\]\n|[a-z_]{1,9} = [0-9\"a-z.\[\]{}]{1,9}\n){1,9}"
 
 
