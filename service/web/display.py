@@ -68,13 +68,16 @@ def ago(seconds: float | None, t: Translator) -> str:
 
 
 def until(seconds: float, t: Translator) -> str:
-    """Return how soon something is due."""
+    """Return how soon something is due, never as what could be read as a time of day; clock.js says the same."""
     whole = int(seconds)
     if whole <= 0:
         return t("js.until.now")
     if whole < 100:
         return t("js.until.seconds", n=whole)
-    return t("js.until.clock", clock=seconds_clock(whole))
+    m, s = divmod(whole, 60)
+    if m < 10:
+        return t("js.until.minutes_seconds", m=m, s=s)
+    return t("js.until.minutes", m=m) if m < 100 else t("js.until.hours", h=m // 60, m=m % 60)
 
 
 def number(value: float) -> str:

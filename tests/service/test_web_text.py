@@ -147,12 +147,18 @@ def test_age_is_said_as_people_say_it(age_s: float | None, korean: str, english:
     assert (display.ago(age_s, ko), display.ago(age_s, en)) == (korean, english)
 
 
-def test_countdown_says_now_when_due() -> None:
-    assert (display.until(24.2, ko), display.until(170, en), display.until(-5, en)) == (
-        "24초 뒤",
-        "in 2:50",
-        "now",
-    )
+@pytest.mark.parametrize(
+    ("left_s", "korean", "english"),
+    [
+        (-5, "지금", "now"),
+        (24.2, "24초 뒤", "in 24 s"),
+        (170, "2분 50초 뒤", "in 2 min 50 s"),
+        (1_200, "20분 뒤", "in 20 min"),
+        (7_500, "2시간 5분 뒤", "in 2 h 5 min"),
+    ],
+)
+def test_countdown_cannot_be_read_as_a_time_of_day(left_s: float, korean: str, english: str) -> None:
+    assert (display.until(left_s, ko), display.until(left_s, en)) == (korean, english)
 
 
 def test_times_are_those_of_the_place_and_24_hours() -> None:

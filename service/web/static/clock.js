@@ -38,7 +38,10 @@ const count = (n, one, many) => (n === 1 ? one : t(many, { n }));
 export function until(seconds) {
   const whole = Math.floor(seconds);
   if (whole <= 0) return t("js.until.now");
-  return whole < 100 ? t("js.until.seconds", { n: whole }) : t("js.until.clock", { clock: secondsClock(whole) });
+  if (whole < 100) return t("js.until.seconds", { n: whole });
+  const m = Math.floor(whole / 60);
+  if (m < 10) return t("js.until.minutes_seconds", { m, s: whole % 60 });
+  return m < 100 ? t("js.until.minutes", { m }) : t("js.until.hours", { h: Math.floor(m / 60), m: m % 60 });
 }
 
 function put(element, text) {
