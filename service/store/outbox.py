@@ -29,6 +29,9 @@ _OWE_PROOF = (
     )
     .values(proof_due_at=_INCIDENT.c.closed_at)
 )
+_CASE_CLOSED_AT = (
+    select(_INCIDENT.c.closed_at).where(_INCIDENT.c.id == _OUTBOX.c.incident_id).correlate(_OUTBOX).scalar_subquery()
+)
 PENDING, CLAIMED, SENT, ENDED = "pending", "claimed", "sent", "ended"
 CANCELLED, EXPIRED, FAILED = "cancelled", "expired", "failed"
 CALLING_OFF = "calling_off"
@@ -196,9 +199,10 @@ def _claimable(now: datetime) -> Any:
 
 
 def update_notification(tx: Tx, notification_id: UUID, **values: Any) -> None:
-    tx.conn.execute(update(_OUTBOX).where(_OUTBOX.c.id == notification_id).values(**values))
-    # A case that is closed and signed already is signed anew with what came late.
-    tx.conn.execute(_OWE_PROOF, {"of": notification_id})
+    changed = update(_OUTBOX).where(_OUTBOX.c.id == notification_id).values(**values).returning(_CASE_CLOSED_AT)
+    if tx.conn.execute(changed).scalar() is not None:
+        # A case that is closed and signed already is signed anew with what came late.
+        tx.conn.execute(_OWE_PROOF, {"of": notification_id})
 
 
 def still_wanted(tx: Tx, row: Row[Any]) -> bool:
