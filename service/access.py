@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from dispatch.incident import Incident
 from service.detection import PersonSettings
 from service.workflows import (
@@ -263,6 +265,7 @@ def add_patient(
 ) -> UUID:
     """Enrol a person in the viewer's organisation."""
     _require(_enrols(viewer), viewer, "add_patient")
+    profile = replace(profile, phones=contacts.own_numbers(house, profile.phones))
     patient_id = people.add_patient(house, viewer.organisation_id, profile, care, **given)
     looked(house, viewer, patient_id, "action:add_patient", None)
     return patient_id

@@ -69,10 +69,22 @@ def add(
     return people.add_person(house, organisation_id, profile, also=join, **given)
 
 
-def refuse_shared(house: House, tx: Tx, patient_id: UUID, person_id: UUID | None, phone: str) -> None:
-    """Refuse a number for ``person_id`` that is another's on the same ladder, the patient's own, or the desk's."""
+def own_numbers(house: House, phones: list[str]) -> list[str]:
+    """A monitored person's numbers as they are kept, each once. Raises Refused for the desk's."""
+    found = list(dict.fromkeys(normal(phone) for phone in phones))
+    for phone in found:
+        _refuse_the_desks(house, phone)
+    return found
+
+
+def _refuse_the_desks(house: House, phone: str) -> None:
     if house.settings.fallback_number and normal(house.settings.fallback_number) == phone:
         raise _refused("phone_is_the_desks", phone, "the desk's, which is rung beside the contacts anyway")
+
+
+def refuse_shared(house: House, tx: Tx, patient_id: UUID, person_id: UUID | None, phone: str) -> None:
+    """Refuse a number for ``person_id`` that is another's on the same ladder, the patient's own, or the desk's."""
+    _refuse_the_desks(house, phone)
     holders = _holders(house, tx, patient_id, phone) - {person_id}
     if patient_id in holders:
         raise _refused("phone_is_the_persons", phone, "the person's own: whoever needs help cannot be rung for it")

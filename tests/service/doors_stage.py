@@ -45,7 +45,7 @@ PROBLEM_CODES = {  # every code that a device or a machine may meet; new ones ar
     "vital_unknown", "span_invalid", "field_invalid", "not_allowed_now", "streams_full", "signature_refused",
     "callback_unreadable", "record_unreadable", "not_a_patient", "name_invalid", "district_code_invalid",
     "already_taken", "take_first", "unspoken", "unit_under_way", "push_not_set_up", "endpoint_invalid", "keys_invalid",
-    "email_invalid",
+    "email_invalid", "phone_is_the_desks",
     "phone_invalid", "body_invalid", "login_invalid", "limits_invalid", "login_taken", "conflict",
     "policy_invalid", "policy_changed", "scope_invalid", "patient_id_invalid",
 }  # fmt: skip

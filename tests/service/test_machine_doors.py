@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from doors_stage import Stage, assert_problem, good, make_stage
+from doors_stage import DESK, Stage, assert_problem, good, make_stage
 
 from dispatch.twilio_notifier import ROOT
 from service.workflows import devices as device_flow
@@ -189,6 +189,22 @@ def test_a_body_about_people_that_cannot_be_is_refused(stage: Stage, name: str, 
     answer = stage.client.open(path, method=method, data=data, headers=stage.key(*SCOPES))
     assert answer.status_code in {400, 422}, answer.text
     assert_problem(answer, answer.status_code)
+
+
+def test_a_number_that_is_given_twice_for_a_person_is_one_number(stage: Stage) -> None:
+    before = len(stage.rows("SELECT * FROM person_phone"))
+    phones = ["+821055512345", "+8201055512345", "+821055512345"]
+    made = stage.client.post("/v1/patients", json=PATIENT | {"phones": phones}, headers=stage.key(*SCOPES))
+    assert made.status_code == 201, made.text
+    assert len(stage.rows("SELECT * FROM person_phone")) == before + 1
+
+
+def test_the_desks_number_is_nobodys_own(stage: Stage) -> None:
+    key, people = stage.key(*SCOPES), stage.rows("SELECT count(*) FROM person")
+    refused = stage.client.post("/v1/patients", json=PATIENT | {"phones": ["+821055512345", DESK]}, headers=key)
+    assert_problem(refused, 422, "phone_is_the_desks")
+    assert DESK not in refused.text
+    assert stage.rows("SELECT count(*) FROM person") == people
 
 
 def test_odd_but_possible_words_about_people_are_taken(stage: Stage) -> None:
