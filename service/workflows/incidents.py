@@ -96,17 +96,17 @@ def _rule(
         return lambda i: escalation.note(i, person_id, text, house.clock())
     if action == "stand_down":
         because = _close_reason(fields)
-        return lambda i: escalation.stand_down(_undoubted(i, fields), person_id, because, house.clock())
+        return lambda i: _undoubted(i, fields, escalation.stand_down(i, person_id, because, house.clock()))
     if action == "close":
         closing = _close_reason(fields)
-        return lambda i: escalation.close(_undoubted(i, fields), person_id, closing, house.clock())
+        return lambda i: _undoubted(i, fields, escalation.close(i, person_id, closing, house.clock()))
     raise Refused(
         f"action must be one of {', '.join(ACTIONS)}, was {action!r}", code="action_unknown", field="action"
     )
 
 
-def _undoubted(incident: Incident, fields: Mapping[str, str]) -> Incident:
-    """The case, unless something speaks against ending it and whoever does so wants to hear of it first.
+def _undoubted(incident: Incident, fields: Mapping[str, str], ended: Decision) -> Decision:
+    """The case ended, unless something speaks against it and whoever does so wants to hear of that first.
 
     Who does not say whether they are sure ends it as ever, and the log says so: within /v1 nothing is newly required.
     """
@@ -114,7 +114,7 @@ def _undoubted(incident: Incident, fields: Mapping[str, str]) -> Incident:
     if doubts and fields.get("sure") == UNSURE:
         told = "; ".join(DOUBTS[doubt] for doubt in doubts)
         raise Refused(f"{told}: check it, then send the same with sure true", code=doubts[0].value, field="sure")
-    return incident
+    return ended
 
 
 def _text(fields: Mapping[str, str], name: str, most: int) -> str:

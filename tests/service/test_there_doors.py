@@ -264,6 +264,13 @@ def test_a_case_whose_unit_is_on_its_way_to_nobody_else_is_called_off_only_after
     assert any("119가 아직 가는 중인데 마침" in line for line in home.log())
 
 
+@pytest.mark.parametrize("sure", [False, True])
+def test_what_cannot_be_done_now_is_refused_whoever_is_sure(home: Home, sure: bool) -> None:
+    home.desk("dispatch", reference="119-7")
+    home.desk("progress", state="on_scene")
+    assert_problem(home.desk("stand_down", reason="false_alarm_person", sure=sure), 409, "not_allowed_now")
+
+
 def test_a_unit_that_is_there_keeps_nobody_from_closing(home: Home) -> None:
     home.link("민지", "acknowledge")
     home.link("민지", "arrived")
