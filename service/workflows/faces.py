@@ -173,6 +173,14 @@ def _next_step(case: Incident, names: dict[UUID, str], language: str) -> str | N
         return say("next.ask_end" if last else "next.ask", language)
     if at == case.ask.ends_at:
         return say("next.ask_end", language)
+    if at == case.coming.due_at:
+        return say("next.coming", language)
+    if case.offered is not None and at == case.offered.due_at:
+        return say("next.handover", language)
+    if case.unit is not None and at == case.unit.due_at:
+        return say("next.unit", language)
+    if at == case.ask.overlap_at:
+        return say("next.contacts", language)
     if at == case.ladder.due_at:
         person_id = contact_standing.next_rung(case, at)
         return say("next.contact", language, name=names[person_id]) if person_id else say("next.contacts", language)
