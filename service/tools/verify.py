@@ -15,11 +15,12 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from dispatch.codes import Log
 from dispatch.messages_words import counted
 from service.config import Settings
 from service.store.proof_copy import CopyUnreadable, open_copy
 from service.workflows.proof_chains import Report
-from service.workflows.proof_document import Export, fingerprint, keyid_of
+from service.workflows.proof_document import Export, fingerprint, keyid_of, read_export
 from service.workflows.proof_verify import Pin, check, check_export
 
 OK, ALTERED, USAGE, ENVIRONMENT = 0, 1, 2, 3
@@ -76,10 +77,10 @@ def _checked(given: argparse.Namespace, settings: Settings, pin: Pin) -> tuple[R
 
 def _read(path: Path) -> Export:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Export)
+        return read_export(path.read_bytes())
     except OSError as error:
         raise Unusable(f"--proof must be a readable file, was {str(path)!r} ({error.strerror})", ENVIRONMENT) from error
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise Unusable(f"--proof must be an exported proof, {str(path)!r} is none: {error}", USAGE) from error
 
 
@@ -119,6 +120,7 @@ def _as_json(report: Report, head: bool) -> dict[str, Any]:
         "proofs": report.proofs,
         "waiting": report.waiting,
         "late": report.late,
+        "unopened": report.unopened,
         "keys": report.keys,
         "pinned": report.pinned,
         "faults": [msgspec.to_builtins(fault) for fault in report.faults],
@@ -132,7 +134,7 @@ def _print(report: Report, export: Export | None, head: bool, took_s: float) -> 
         print(f"ALTERED  {fault.table:<16} {fault.row}  {fault.what}{late}")
     if len(report.faults) > SHOWN:
         print(f"... and {len(report.faults) - SHOWN} more: --json has all of them")
-    for line in _lines(export) if export else ():
+    for line in _lines(export, report) if export else ():
         print(line)
     print(counted(f"{report.incidents} incidents, {report.proofs} proofs, {report.rows} rows in {took_s:.1f} s"))
     for name in report.keys.values():
@@ -146,20 +148,37 @@ def _print(report: Report, export: Export | None, head: bool, took_s: float) -> 
     if head:
         print(f"newest head {report.head or '(none)'}")
     altered = counted(f"ALTERED: {len(report.faults)} places")
-    print("ok: nothing was changed since it was signed" if report.ok else altered)
+    print(_ok(report) if report.ok else altered)
 
 
-def _lines(export: Export) -> list[str]:
+def _ok(report: Report) -> str:
+    if report.unopened:
+        return f"ok: nothing that is shown was changed since it was signed; lines not shown: {report.unopened}"
+    return "ok: nothing was changed since it was signed"
+
+
+def _lines(export: Export, report: Report) -> list[str]:
     """The opened lines of an exported proof: what happened, as it was signed."""
-    told = [f"case {export.incident_id}" + (" (simulated)" if export.simulated else "")]
+    told = [f"case {export.incident_id}"]
+    said = "yes" if export.simulated else "no"
+    told.append(f"  whether it was simulated is not part of what is signed (the file says {said})")
     for one in export.opened:
         content = one.content if isinstance(one.content, dict) else {}
         if "what" in content:
-            params = ", ".join(f"{name}={value}" for name, value in dict(content.get("params") or {}).items())
-            told.append(f"  {content.get('at')}  {content['what']}  {content.get('who')}  {params}".rstrip())
+            told.append(line_of(content))
         else:
             told += [f"  {name}  {value}" for name, value in content.items() if value]
-    if export.withheld:
-        told.append(counted(f"  and {export.withheld} lines that the control centre keeps"))
+    if report.unopened:
+        told.append(f"  lines that were signed and are not opened in this file: {report.unopened}")
     told.append(f"key {fingerprint(export.public_key)}")
     return told
+
+
+def line_of(content: dict[str, Any]) -> str:
+    """One line of a log: when, what, who did it, and the rest."""
+    who, params = content.get("who"), dict(content.get("params") or {})
+    if content["what"] == Log.CALLED_OFF:
+        # The log says whose telephone stopped ringing: it was we who hung up.
+        who, params = "system", {"to": who} | params
+    said = ", ".join(f"{name}={value}" for name, value in params.items())
+    return f"  {content.get('at')}  {content['what']}  {who}  {said}".rstrip()

@@ -36,6 +36,8 @@ class Report:
     """Closed cases whose proof was still owed when the copy was made."""
     late: int = 0
     """Proofs of a version above 1: something came after closing, and was signed then."""
+    unopened: int | None = None
+    """Lines that an exported proof was signed over and does not show; None where a database was checked."""
     head: str = ""
     keys: dict[str, str] = field(default_factory=dict)
     """Fingerprint of every key that signed, by key id."""

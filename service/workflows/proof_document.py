@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from service.store.audit import chain
 
 FORMAT = "ansim-proof-1"
+EXPORT_FORMAT = "ansim-proof-export-1"
 CONTEXT = b"ansim proof v1"
 PUBLISHED = "proof_key:"
 """Names the rows of ``site`` in which an installation publishes its public keys."""
@@ -126,12 +129,41 @@ class Opened(msgspec.Struct, kw_only=True):
 class Export(msgspec.Struct, kw_only=True):
     """A proof by itself: checked with ``ansim verify --proof FILE``, without any database."""
 
-    format: str = "ansim-proof-export-1"
+    format: str = EXPORT_FORMAT
     incident_id: UUID
     fingerprint: str
     public_key: bytes
     simulated: bool = False
+    """What the control centre says beside the proof: it is not part of what is signed."""
     versions: list[Version]
     opened: list[Opened] = []
     withheld: int = 0
     """Lines that were signed and are kept by the control centre."""
+
+
+def read_export(raw: bytes) -> Export:
+    """The export as it was written. ValueError for a word beside what is known: it would pass for signed."""
+    export = msgspec.json.decode(raw, type=Export)
+    given = json.loads(raw, object_pairs_hook=_each_once)
+    unknown = next(_unknown(given), None)
+    if unknown is not None:
+        raise ValueError(f"it has {unknown!r}, which no proof has and nothing signs: get the file anew")
+    if given.get("format") != EXPORT_FORMAT:
+        raise ValueError(f"its format is {given.get('format')!r}, this program knows {EXPORT_FORMAT!r}")
+    return export
+
+
+def _unknown(given: dict[str, Any]) -> Iterator[str]:
+    yield from (name for name in given if name not in Export.__struct_fields__)
+    for part, known in (("versions", Version), ("opened", Opened)):
+        for at, one in enumerate(given.get(part, ())):
+            yield from (f"{part}[{at}].{name}" for name in one if name not in known.__struct_fields__)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"it gives {name!r} twice")
+        found[name] = value
+    return found

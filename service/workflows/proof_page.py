@@ -188,16 +188,14 @@ def _opened(
     except SealingError:
         return [], len(document.told)
     signed = {one.about: one.commitment for one in document.told}
-    shown, withheld = [], 0
+    shown = []
     for about, content in proof.told(house, tx, row):
         if signed.get(about) != proof.commitment(salt, about, content):
-            continue  # it came after this version
+            continue  # it came after this version, or is not what it was when this was signed
         plain = msgspec.json.decode(content)
         if full or not _is_kept(plain):
             shown.append(Opened(about=about, salt=proof.salt_of(salt, about), content=plain))
-        else:
-            withheld += 1
-    return shown, withheld
+    return shown, len(signed) - len(shown)
 
 
 def _is_kept(plain: dict[str, Any]) -> bool:

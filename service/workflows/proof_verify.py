@@ -131,12 +131,31 @@ def check_export(export: Export, pin: Pin | None = None) -> Report:
         report.fault("proof", str(export.incident_id), "missing: there is no version that can be read")
         return report
     report.rows, report.late = len(newest.leaves), int(newest.version > 1)
+    _check_outside(export, newest, report)
+    return report
+
+
+def _check_outside(export: Export, newest: Document, report: Report) -> None:
+    """What stands beside the signed versions: the lines it opens, and how many it says it does not."""
     signed = {one.about: one.commitment for one in newest.told}
+    shown: set[str] = set()
     for line in export.opened:
         content = msgspec.json.encode(line.content, order="sorted")
         if signed.get(line.about) != committed(line.salt, content):
             report.fault("opened", line.about, "changed: it is not what was signed")
-    return report
+        elif line.about in shown:
+            report.fault("opened", line.about, "added: it is shown twice")
+        else:
+            shown.add(line.about)
+    logged = {f"incident_log/{leaf.row.rpartition('/')[2]}" for leaf in newest.leaves if leaf.table == "incident_log"}
+    report.unopened = len((logged | signed.keys()) - shown)
+    absent = len(signed.keys() - {line.about for line in export.opened})
+    if export.withheld != absent:
+        why = f"changed: it says {export.withheld} lines are withheld, {absent} are not there"
+        report.fault("export", "withheld", why)
+    if export.fingerprint != fingerprint(export.public_key):
+        why = f"changed: it is not that of the key in the file ({fingerprint(export.public_key)})"
+        report.fault("export", "fingerprint", why)
 
 
 # --- the proofs themselves ------------------------------------------------------------------------
