@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from datetime import datetime
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 START_MOST_S = 120.0
 SHOWN_MOST_S = 60.0
+ORPHANS_MOST_S = 20.0
 
 
 def free_port() -> int:
@@ -26,11 +28,17 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("demo")
-    environ = os.environ | {"ANSIM_DATA_DIR": str(folder / "data"), "ANSIM_PORT": str(free_port())}
+    begun = begin(tmp_path_factory.mktemp("demo"))
+    yield begun
+    if begun["process"].poll() is None:
+        os.killpg(begun["process"].pid, signal.SIGKILL)
+
+
+def begin(folder):
+    """A demonstration of its own in this folder, once it says that it is ready."""
     process = subprocess.Popen(
         [sys.executable, "-m", "service.cli", "demo"],
-        env=environ,
+        env=os.environ | {"ANSIM_DATA_DIR": str(folder / "data"), "ANSIM_PORT": str(free_port())},
         stdout=subprocess.PIPE,
         stderr=(folder / "log").open("w"),
         text=True,
@@ -48,9 +56,7 @@ def demo(tmp_path_factory):
         os.killpg(process.pid, signal.SIGKILL)
         pytest.fail("no ANSIM_READY line:\n" + (folder / "log").read_text()[-3000:])
     ready["process"], ready["folder"] = process, folder
-    yield ready
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
+    return ready
 
 
 def wait_for(look, most_s):
@@ -124,6 +130,29 @@ def part_of(demo, name):
     return pid
 
 
+@pytest.mark.parametrize(("setting", "door"), [("ANSIM_PORT", "url"), ("ANSIM_LOOPBACK_PORT", "carrier_url")])
+def test_a_second_one_on_a_port_in_use_refuses_before_it_wipes_anything(demo, setting, door):
+    data, port = demo["folder"] / "data", str(urlsplit(demo[door]).port)
+    told = (data / "run.json").read_text()
+    environ = os.environ | {"ANSIM_DATA_DIR": str(data), "ANSIM_PORT": str(free_port())} | {setting: port}
+    second = subprocess.run(
+        [sys.executable, "-m", "service.cli", "demo"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=START_MOST_S,
+        check=False,
+    )
+    assert second.returncode == 3
+    assert second.stdout == ""
+    (said,) = second.stderr.splitlines()
+    assert f"{setting} must be a port that nobody listens on" in said and f"was {port}" in said
+    assert "choose another port" in said
+    assert (data / "run.json").read_text() == told
+    assert demo["process"].poll() is None
+    assert isinstance(incidents(demo), list)
+
+
 def test_ctrl_c_stops_every_process_cleanly(demo):
     process = demo["process"]
     os.killpg(process.pid, signal.SIGINT)
@@ -132,3 +161,23 @@ def test_ctrl_c_stops_every_process_cleanly(demo):
         os.killpg(process.pid, 0)
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{demo['url']}/healthz", timeout=2)
+
+
+def test_killing_the_demonstration_itself_leaves_nothing_running(tmp_path):
+    begun = begin(tmp_path)
+    group = begun["process"].pid
+    assert len(alive_in(group)) >= 5
+    begun["process"].kill()
+    begun["process"].wait(timeout=10)
+    try:
+        wait_for(lambda: not alive_in(group), ORPHANS_MOST_S)
+    finally:
+        for pid in alive_in(group):
+            os.kill(pid, signal.SIGKILL)
+
+
+def alive_in(group):
+    """Process numbers of this group; what has ended and was only not yet fetched does not count."""
+    listed = subprocess.run(["ps", "-e", "-o", "pid=,pgid=,stat="], capture_output=True, text=True, check=True).stdout
+    found = [line.split() for line in listed.splitlines()]
+    return [int(pid) for pid, one, state in found if int(one) == group and not state.startswith("Z")]

@@ -30,6 +30,7 @@ from service.tools.stage import Part
 from service.tools.supervisor import Supervisor
 from service.tools.wearable import Wearable
 
+HIGHEST_PORT = 65535
 MARKER = "this-is-a-demonstration"
 HISTORY_H = 24.0
 UPLOAD_EVERY_S = 10.0
@@ -47,10 +48,11 @@ def run(_given: argparse.Namespace, settings: Settings) -> int:
 
     signal.signal(signal.SIGINT, ask_to_stop)
     signal.signal(signal.SIGTERM, ask_to_stop)
+    carrier_port = _free_carrier_port(settings)
     prepare_folder(settings.data_dir)
     environ = os.environ | _environment(settings)
     with stage.stopped_politely() as parts:
-        carrier_url = stage.start_loopback(parts, environ, os.environ.get("ANSIM_LOOPBACK_PORT", "0"))
+        carrier_url = stage.start_loopback(parts, environ, carrier_port)
         environ["ANSIM_TWILIO_API_URL"] = carrier_url
         settings = Settings.from_env(environ)
         house = build_house(settings)
@@ -72,6 +74,16 @@ def run(_given: argparse.Namespace, settings: Settings) -> int:
                 return 3
     sys.stderr.write("ansim: everything has stopped\n")
     return 0
+
+
+def _free_carrier_port(settings: Settings) -> str:
+    """The loopback network's port, once every port that the demonstration needs is known to be free."""
+    text = os.environ.get("ANSIM_LOOPBACK_PORT", "0")
+    if not text.isdecimal() or int(text) > HIGHEST_PORT:
+        raise NotReady(f"ANSIM_LOOPBACK_PORT must be 0 (any free port) to {HIGHEST_PORT}, was {text!r}: choose another")
+    stage.must_be_free("ANSIM_PORT", settings.host, settings.port)
+    stage.must_be_free("ANSIM_LOOPBACK_PORT", "127.0.0.1", int(text))
+    return text
 
 
 def prepare_folder(folder: Path) -> None:

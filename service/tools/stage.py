@@ -97,6 +97,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def must_be_free(name: str, host: str, port: int) -> None:
+    """Raise NotReady when the setting ``name`` is a port that cannot be listened on; 0 always can."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        socket.create_server(address, family=family).close()
+    except OSError as error:
+        raise NotReady(
+            f"{name} must be a port that nobody listens on, was {port} on {host} ({error.strerror}): "
+            f"end what listens there (an earlier `ansim demo`?), or choose another port with {name}"
+        ) from error
+
+
 @contextmanager
 def stopped_politely() -> Iterator[list[Part]]:
     """Whatever was started is stopped, politely first; a polite stop of ours stops it too."""
@@ -115,8 +128,9 @@ def stopped_politely() -> Iterator[list[Part]]:
             except subprocess.TimeoutExpired:
                 part.kill()
                 part.wait()
-            if part.stdout is not None:
-                part.stdout.close()
+            for pipe in (part.stdin, part.stdout):
+                if pipe is not None:
+                    pipe.close()
         if before is not None:
             signal.signal(signal.SIGTERM, before)
 
@@ -140,7 +154,13 @@ def start(environ: Mapping[str, str], *words: str) -> Part:
 
 
 def start_module(environ: Mapping[str, str], module: str, *words: str) -> Part:
-    return subprocess.Popen([sys.executable, "-m", module, *words], env=environ, text=True, stdout=STANDARD_ERROR)
+    return _leashed(environ, module, *words, stdout=STANDARD_ERROR)
+
+
+def _leashed(environ: Mapping[str, str], module: str, *words: str, stdout: int) -> Part:
+    """A part that ends when this process does, however it does: its standard input is closed then."""
+    command = [sys.executable, "-m", "service.tools.leash", module, *words]
+    return subprocess.Popen(command, env=environ, text=True, stdin=subprocess.PIPE, stdout=stdout)
 
 
 def never() -> threading.Event:
@@ -154,8 +174,7 @@ def start_loopback(parts: list[Part], environ: dict[str, str], port: str = "0") 
         "ANSIM_LOOPBACK_ACCOUNT_SID": environ["ANSIM_TWILIO_ACCOUNT_SID"],
         "ANSIM_LOOPBACK_AUTH_TOKEN": environ["ANSIM_TWILIO_AUTH_TOKEN"],
     }
-    words = [sys.executable, "-m", "service.loopback", "--port", port]
-    part = subprocess.Popen(words, env=environ, text=True, stdout=subprocess.PIPE)
+    part = _leashed(environ, "service.loopback", "--port", port, stdout=subprocess.PIPE)
     parts.append(part)
     assert part.stdout is not None  # noqa: S101 - asked for above
     for line in part.stdout:
