@@ -15,6 +15,7 @@ from dispatch.incident import LogEntry, State, UnitStage
 from dispatch.messages_signs import CAUSES, FINE, MEASURED_IN, MEASURES, MORE_VITALS, PLACES, SHORTLY, SIGNS
 from dispatch.messages_terms import (
     CLOSE_REASONS,
+    CLOSED_BY,
     DISBELIEFS,
     LOGS,
     OUTCOMES,
@@ -401,7 +402,9 @@ def log_text(entry: LogEntry, language: str, name_of: Callable[[str], str]) -> s
         text = _log_value(name, value, language, name_of)
         if text is not None:
             values[name] = text
-    sentence, clauses = _worded(LOGS[Log(entry.what)][language], values)
+    by_hand = entry.what == Log.CLOSED and entry.who != "system"
+    words = CLOSED_BY if by_hand else LOGS[Log(entry.what)]
+    sentence, clauses = _worded(words[language], values)
     return f"{sentence} ({', '.join(clauses)})" if clauses else sentence
 
 

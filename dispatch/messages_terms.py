@@ -382,3 +382,8 @@ LOGS: dict[Log, dict[str, Words]] = {
         "en": Words("The record was not answered: it has to be read out by telephone"),
     },
 }
+CLOSED_BY: dict[str, Words] = {
+    "ko": Words("종료했습니다: {who}", "종료했습니다: {who} ({reason})"),
+    "en": Words("Closed by {who}", "Closed by {who}: {reason}"),
+}
+"""A case that a human closed; one that ended by itself is worded in ``LOGS``."""

@@ -301,6 +301,15 @@ def test_a_log_line_names_people_and_words_its_codes():
     assert messages.log_text(entry, "en", str) == "Closed: The patient is fine"
 
 
+def test_the_closed_line_names_the_person_who_closed_it_and_never_the_system():
+    by_hand = LogEntry(what="closed", who="person:x", params={"reason": "patient_fine"})
+    assert messages.log_text(by_hand, "en", lambda who: "Seoyeon Lee") == "Closed by Seoyeon Lee: The patient is fine"
+    assert messages.log_text(by_hand, "ko", lambda who: "이서연").startswith("종료했습니다: 이서연 (")
+    assert messages.log_text(LogEntry(what="closed", who="person:x"), "en", lambda who: "S") == "Closed by S"
+    by_itself = LogEntry(what="closed", who="system", params={"reason": "patient_fine"})
+    assert "안심" not in messages.log_text(by_itself, "ko", str)
+
+
 def test_terms_read_in_both_languages():
     assert messages.state_text("checking", "ko") == "본인 확인 중"
     assert messages.priority_text(Priority.HIGH, "ko") == "긴급"
