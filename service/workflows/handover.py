@@ -13,7 +13,7 @@ from dispatch import eido, escalation, handover_signs, messages
 from dispatch.alarm import AlarmCondition
 from dispatch.codes import Log
 from dispatch.handover_script import script
-from dispatch.incident import Handover, Incident, Reason, allowed_actions
+from dispatch.incident import Handover, Incident, Reason, State, allowed_actions
 from dispatch.spoken_numbers import spans
 from service.sealing import SealingError
 from service.store import incidents as store
@@ -280,13 +280,18 @@ def _offer(offer: Handover, by: str) -> dict[str, Any]:
 
 
 def _standing(offers: list[Handover], case: Incident | None) -> str:
-    """``none``, ``waiting``, ``accepted``, ``rejected``, ``unanswered``; ``called`` once a human has called 119."""
+    """``none``, ``waiting``, ``accepted``, ``rejected``, ``unanswered``, ``ended``: closed without an answer.
+
+    ``called`` once a human has called 119.
+    """
     if case is not None and case.unit_called:
         return "called"
     if not offers:
         return "none"
     last = offers[-1]
-    return last.answer.value if last.answer else "waiting"
+    if last.answer:
+        return last.answer.value
+    return "ended" if case is not None and case.state is State.CLOSED else "waiting"
 
 
 # --- offering and answering -----------------------------------------------------------------------

@@ -15,7 +15,7 @@ from service.store import incidents as store
 from service.store import outbox
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import caregiving, cases, channels, coming, links, people
+from service.workflows import caregiving, cases, channels, coming, links, people, verifying
 from service.workflows.house import House, log, warn
 
 CONFIRM = "confirm"
@@ -39,6 +39,8 @@ class Link:
     """A drill's link while something real is open: ``case`` leads there, ``waits`` or ``settled`` say nothing to do."""
     of: str = ""
     """What it came with, ``drill`` or ``verify``, where that was no case."""
+    moved: bool = False
+    """A verification's, and another number was given since: it proves nothing."""
 
 
 def find(house: House, tx: Tx, given: str) -> Link:
@@ -61,7 +63,7 @@ def _of_a_drill(house: House, tx: Tx, row: Row[Any], language: str) -> Link:
     """A drill gives way: whoever is rung for what is open now is led there by the drill's link, others wait."""
     incident, patient = store.open_incident_of(tx, row.patient_id), people_store.patient(tx, row.patient_id)
     if incident is None or patient is None:
-        return Link(row, None, language, of=_kind(row))
+        return Link(row, None, language, of=_kind(row), moved=verifying.superseded(house, tx, row))
     rung = [one for one in outbox.notifications_of(tx, [incident.id]) if _rings(one, row)]
     try:
         case = cases.Case(patient, cases.open_case(house, incident), incident.version)
@@ -99,7 +101,7 @@ def _opened(house: House, tx: Tx, given: str) -> Link:
 def _neutral(link: Link) -> dict[str, Any]:
     if link.case is None:
         shown = {"language": link.language, "kind": "real" if link.real else link.of, "of": link.of, "told": None}
-        return shown | {"standing": link.real or "open"}
+        return shown | {"standing": link.real or ("moved" if link.moved else "open")}
     standing = caregiving.standing(link.case.incident, link.row.target_id)
     may = caregiving.choices(link.case.incident, link.row.target_id)
     return {"language": link.language, "kind": "case", "standing": standing, "told": None, "may": may} | _real(link)
@@ -143,18 +145,20 @@ def _drilled(house: House, given: str, link: Link, *, meant_real: bool) -> dict[
     _confirm(house, link.row)
     with house.database.read() as tx:
         now = _opened(house, tx, given)
-    return _neutral(now) | ({} if now.real else {"standing": "done"})
+    return _neutral(now) | ({} if now.real or now.moved else {"standing": "done"})
 
 
 def _confirm(house: House, row: Row[Any]) -> None:
-    def work(tx: Tx) -> None:
+    def work(tx: Tx) -> bool:
         people_store.lock_patient(tx, row.patient_id)
         other, current = channels.other_kind(row), outbox.notification(tx, row.id)
-        if other is not None and current is not None:
-            other.confirmed(house, tx, current, "link")
+        if other is None or current is None or verifying.superseded(house, tx, current):
+            return False
+        other.confirmed(house, tx, current, "link")
+        return True
 
-    house.committer.run(work, key=row.patient_id)
-    log("link_confirmed", notification=row.id)
+    if house.committer.run(work, key=row.patient_id):
+        log("link_confirmed", notification=row.id)
 
 
 def _note(house: House, row: Row[Any], action: str) -> None:

@@ -83,6 +83,18 @@ def give_number(house: House, patient_id: UUID, person_id: UUID, phone: str, by:
     return given
 
 
+def superseded(house: House, tx: Tx, row: Row[Any]) -> bool:
+    """Whether a verification's text asked at a number that is not the one asked about any more."""
+    if row.step != store.VERIFY:
+        return False
+    if numbers.of_row(house, tx, row) is None:
+        return True
+    asked = store.drill(tx, row.incident_id)
+    rung = drill_book.opened(house, asked).rung(row.target_id) if asked is not None else None
+    # Called off when another number was given, even where that was the one before.
+    return rung is not None and rung.away and rung.reached_at is None
+
+
 def _both(tx: Tx, patient_id: UUID, person_id: UUID) -> tuple[Row[Any], Row[Any]]:
     """The patient, locked, and one of their people."""
     patient = people_store.lock_patient(tx, patient_id)

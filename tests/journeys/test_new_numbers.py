@@ -134,10 +134,12 @@ def test_a_link_that_went_to_the_number_before_proves_no_other_number(
     family.stage.advance(5)
     family.gives(NEW)
     assert len(first.texts) == 1 and len(family.new.texts) == 1
-    family.confirms(first)
+    told = family.confirms(first).text
+    assert "확인했습니다" not in told and "다른 번호가 등록되었습니다" in told
+    assert "이영희" not in told and family.home.name not in told and NEW[-4:] not in told
     assert family.record().new_state == "waiting" and family.record().verified_at is None
     assert family.rung() == NEW
-    family.confirms(family.new)
+    assert "고맙습니다" in family.confirms(family.new).text
     assert family.record().verified_at == family.stage.clock()
     with family.stage.house.database.read() as tx:
         index = family.stage.house.keys.blind_index("phone", first.number)
@@ -151,8 +153,9 @@ def test_giving_the_old_number_again_takes_the_change_back(family: Family) -> No
     assert given.json()["rung_now"] is True
     assert (family.record().new_phone, family.rung()) == (None, family.old.number)
     assert len(family.old.texts) == 1, "it is asked there"
-    family.confirms(family.new)
-    assert family.rung() == family.old.number
+    proven = family.record().verified_at
+    assert "다른 번호가 등록되었습니다" in family.confirms(family.new).text
+    assert (family.rung(), family.record().verified_at) == (family.old.number, proven), "asked elsewhere"
 
 
 def test_the_persons_own_number_is_asked_by_a_call_and_then_rung(family: Family) -> None:

@@ -107,6 +107,22 @@ def test_no_answer_in_time_turns_the_page_to_the_telephone(played: Played) -> No
     assert (case.handovers[-1].answer, case.state, case.unit_called) == ("unanswered", "confirmed", False)
 
 
+def test_an_offer_nobody_answered_is_not_waited_for_once_the_case_is_closed(played: Played) -> None:
+    house = played.stage.house
+    handover.offer(house, played.dispatcher_id, played.incident_id, "부산 119 상황실")
+    played.act("close", reason="needed_help")
+    page = handover.face(house, played.incident_id, played.dispatcher_id, "ko", open_case=False)
+    assert page["standing"] == "ended"
+    played.stage.person("dispatcher", login="d", name="이서연")
+    client, _ = played.stage.logged_in("d")
+    path = f"/incidents/{played.incident_id}/handover"
+    korean = client.get(path, headers={"Accept-Language": "ko"}).text
+    assert "답을 기다리는 중" not in korean
+    assert "기다리는 중" not in korean
+    assert korean.count("종료될 때까지 답이 없었습니다") == 1, "where the offer stands"
+    assert korean.count("종료까지 답 없음") == 1, "in the list of offers"
+
+
 def test_a_late_answer_still_counts(played: Played) -> None:
     house = played.stage.house
     handover.offer(house, played.dispatcher_id, played.incident_id, "119")
