@@ -37,7 +37,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "next.contacts": ("다음 연락처로 전화", "rings the next contact"),
     "next.desk": ("관제센터로 전화", "rings the control centre"),
     "next.coming": ("누가 오는지 본인에게 전화로 알림", "rings the person to say who is coming"),
-    "next.handover": ("119의 답이 없으면 전화로 대본 읽기", "if 119 does not answer, read them the script by telephone"),
+    "next.handover": ("119의 답이 없으면 전화로 대본 읽기", "without an answer, read 119 the script by telephone"),
     "next.unit": ("119 소식이 없으면 다시 알림", "a reminder unless there is news of 119"),
     "next.deadline": ("진행이 없으면 대기열로 돌아감", "returns to the queue unless there is progress"),
     "next.settle": ("변화가 없으면 종료", "closes unless signs worsen"),
