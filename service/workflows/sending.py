@@ -175,10 +175,10 @@ def _hand_over(house: House, worker: str, row: Row[Any], claimed_at: datetime) -
 
 def _give_back(house: House, worker: str, row: Row[Any]) -> None:
     """Look again in a moment, at no cost to its tries; not yet is not never."""
-    at = house.clock() + LOOK_AGAIN
+    again = _Again(house.clock() + LOOK_AGAIN, unsure=True, uncounted=True)
 
     def work(tx: Tx) -> None:
-        outbox.release_notification(tx, row.id, worker, at, unsure=True, uncounted=True)
+        _give_up(house, tx, row, worker, again, "")
 
     house.committer.run(work, key=row.patient_id)
 
