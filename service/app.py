@@ -7,8 +7,10 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
+import msgspec
 from flask import Flask, Request, Response, current_app, request
 from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.exceptions import RequestEntityTooLarge, TooManyRequests
@@ -37,6 +39,20 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+@cache
+def read_types_in() -> None:
+    """Have msgspec look through all our types now, while there is one thread.
+
+    It does so when a type is first decoded, and a second thread that decodes it meanwhile finds it half looked through
+    and ends the whole process with a segmentation fault (msgspec 0.22): the jobs, just started, with all cases due.
+    """
+    left: list[type[msgspec.Struct]] = [msgspec.Struct]
+    while left:
+        kind = left.pop()
+        msgspec.msgpack.Decoder(kind)
+        left += kind.__subclasses__()
+
+
 def clock_of(settings: Settings) -> Callable[[], datetime]:
     """The machine's clock; in a demonstration, moved by the seconds that ``ANSIM_CLOCK_FILE`` holds at that moment."""
     path = settings.clock_file
@@ -50,6 +66,7 @@ def build_house(
 ) -> House:
     """Everything the use cases need, from settings."""
     sys.setswitchinterval(SWITCH_S)
+    read_types_in()
     models.put_in_force(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     kek = load_or_make_kek(settings)
