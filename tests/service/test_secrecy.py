@@ -30,7 +30,7 @@ ADDRESS, DOOR, NOTE = "부산 숨은로 4321길 98", "열쇠는 보라색화분"
 PHONE, CONTACT_PHONE = "+821098761234", "+821087654321"
 LOGIN, PASSWORD, WRONG = "hidden-dispatcher", "parole-hidden-9431", "wrong-parole-5577"
 REFERENCE, PLACE = "접수번호 7788-9900", "비밀의방"
-HEART_RATE, SPO2, SKIN = 137.25, 88.765625, 33.4921875
+HEART_RATE, SPO2, SKIN = 137.2613, 88.76561, 33.49217
 TEXTS = (NAME, CONTACT, STAFF, ADDRESS, DOOR, NOTE, LOGIN, PASSWORD, WRONG, REFERENCE, PLACE)
 PHONES = (PHONE, CONTACT_PHONE)
 NUMBERS = (HEART_RATE, SPO2, SKIN)
@@ -47,7 +47,9 @@ def needles(secrets: tuple[str, ...]) -> dict[str, list[bytes]]:
     for phone in PHONES:
         found[phone] = [form for way in (phone, phone[1:], "0" + phone[3:]) for form in text_forms(way)]
     for number in NUMBERS:
-        packed = [struct.pack(order, number) for order in ("<d", ">d", "<f", ">f")]
+        # Four bytes alone lie by chance in what is sealed: forty equal readings would lie side by side.
+        packed = [struct.pack(order, number) for order in ("<d", ">d")]
+        packed += [struct.pack(order, number, number) for order in ("<2f", ">2f")]
         found[str(number)] = text_forms(str(number)) + packed
     return found
 
@@ -266,7 +268,7 @@ def test_the_search_would_find_what_it_looks_for(tmp_path: Path, logged: Keeping
     for text in (*TEXTS, *PHONES, "a-secret-key"):
         connection.execute("INSERT INTO leak VALUES (?, NULL, NULL)", (json.dumps(text),))
     for number in NUMBERS:
-        connection.execute("INSERT INTO leak VALUES (NULL, ?, ?)", (number, struct.pack("<f", number)))
+        connection.execute("INSERT INTO leak VALUES (NULL, ?, ?)", (number, struct.pack("<2f", number, number)))
     connection.commit()
     found = set(hits(b"".join(files(tmp_path).values()), wanted))
     connection.close()
