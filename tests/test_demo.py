@@ -107,6 +107,7 @@ def test_the_person_then_a_contact_is_rung_and_the_key_press_is_on_the_record(de
 
 
 def test_a_part_that_is_killed_is_started_again_and_says_so(demo):
+    assert demo["process"].poll() is None, (demo["folder"] / "log").read_text()[-3000:]
     before = wait_for(lambda: next(iter(parts_of(demo, "jobs")), None), 20)
     os.kill(before, signal.SIGKILL)
     after = wait_for(lambda: next((pid for pid in parts_of(demo, "jobs") if pid != before), None), 20)

@@ -142,7 +142,11 @@ def _drilled(house: House, given: str, link: Link, *, meant_real: bool) -> dict[
         return _neutral(link)
     if meant_real:
         return {"language": link.language, "kind": "case", "standing": "over", "told": None}
-    _confirm(house, link.row)
+    try:
+        _confirm(house, link.row)
+    except SealingError as error:
+        warn("link_drill_unreadable", why=type(error).__name__)
+        raise Gone(given[:8]) from error
     with house.database.read() as tx:
         now = _opened(house, tx, given)
     return _neutral(now) | ({} if now.real or now.moved else {"standing": "done"})

@@ -179,3 +179,14 @@ def test_a_verifications_link_of_who_is_rung_leads_to_the_case_without_a_word_of
     assert home.name in taken.text
     for text in (shown, taken.text):
         assert "지금 실제 상황이 있습니다" in text and "훈련" not in text.partition("<main")[2]
+
+
+def test_the_link_of_a_drill_that_does_not_open_says_that_it_is_over(stage: Stage) -> None:
+    son = stage.person("박서준")
+    home, drills = stage.home(son), Drills(stage)
+    son.phone.waits_for_the_story()
+    drills.begin(home)
+    link = page_of(stage, son.phone.texts[0].body)
+    with stage.database.write() as tx:
+        tx.conn.exec_driver_sql("UPDATE drill SET sealed = x'00' WHERE patient_id = ?", (home.id.hex,))
+    assert tap(stage, link, "confirm").status_code == 410
