@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from dispatch.incident import Step, Target
+from dispatch.incident import SYSTEM, Step, Target
 from dispatch.plan import DAY_MIN, Channel, Window
 
 MINUTE = timedelta(minutes=1)
@@ -145,7 +145,7 @@ class Drill(msgspec.Struct, kw_only=True):
     patient_id: UUID
     policy: DrillPolicy
     purpose: Purpose = Purpose.DRILL
-    by: str = "system"
+    by: str = SYSTEM
     """Who asked for it: ``system`` for the monthly one, else ``person:<uuid>``."""
     state: DrillState = DrillState.RUNNING
     started_at: datetime

@@ -11,7 +11,7 @@ import msgspec
 from dispatch import messages
 from dispatch.alarm import AlarmCondition, AlarmKind, Param, Priority
 from dispatch.codes import Log
-from dispatch.incident import Channel, Contact, Decision, LogEntry, NotificationKind, Policy, Step, Target
+from dispatch.incident import SYSTEM, Channel, Contact, Decision, LogEntry, NotificationKind, Policy, Step, Target
 from dispatch.rehearsal import NOON, SILENCE, Behaviour, Rehearsal
 
 PATIENT = "patient"
@@ -134,7 +134,7 @@ WRITTEN = {
 def line_text(line: Line, language: str, name_of: Callable[[str], str]) -> str:
     """A line as a sentence; ``name_of`` is given ``person:<id>``."""
     if line.what in set(Log):
-        who = line.who if not line.channel else "system"
+        who = line.who if not line.channel else SYSTEM
         return messages.log_text(LogEntry(what=line.what, who=who, params=dict(line.params)), language, name_of)
     english, korean = WRITTEN[Channel(line.channel)]
     return (korean if language == "ko" else english).format(who=name_of(f"person:{line.who}"))

@@ -11,6 +11,7 @@ from dispatch.alarm import Param, Priority
 from dispatch.codes import SPOKE, Log, Message, Why
 from dispatch.incident import (
     EDGES,
+    SYSTEM,
     UNDER_WAY,
     Channel,
     Decision,
@@ -24,7 +25,6 @@ from dispatch.incident import (
     allowed_actions,
 )
 
-SYSTEM = "system"
 PATIENT = "patient"
 DESK = "desk"
 

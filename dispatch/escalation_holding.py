@@ -5,10 +5,10 @@ from __future__ import annotations
 from uuid import UUID
 
 from dispatch.codes import CloseReason, Log, Message, Role, Why
-from dispatch.escalation_draft import SYSTEM, Draft, held_s, renewed, who
+from dispatch.escalation_draft import Draft, held_s, renewed, who
 from dispatch.escalation_ladder import alert, breaks_through, start_desk
 from dispatch.escalation_telling import plan_coming, tell_desk, tell_owner, tell_rung
-from dispatch.incident import SETTLING, UNDER_WAY, State
+from dispatch.incident import SETTLING, SYSTEM, UNDER_WAY, State
 
 
 def confirm(d: Draft, why: Why, by: str = SYSTEM) -> None:

@@ -305,6 +305,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     expires_in: timedelta = timedelta(minutes=5)
 
 
+SYSTEM = "system"
+
+
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     """A ``codes.Log``."""

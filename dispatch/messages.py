@@ -11,7 +11,7 @@ from typing import Any
 
 from dispatch.alarm import AlarmCondition, Param, Priority
 from dispatch.codes import CloseReason, Log, Message, Role
-from dispatch.incident import LogEntry, State, UnitStage
+from dispatch.incident import SYSTEM, LogEntry, State, UnitStage
 from dispatch.messages_signs import CAUSES, FINE, MEASURED_IN, MEASURES, MORE_VITALS, PLACES, SHORTLY, SIGNS
 from dispatch.messages_terms import (
     CLOSE_REASONS,
@@ -378,7 +378,7 @@ def who_text(who: str, language: str, name_of: Callable[[str], str]) -> str:
     """Who did it; ``name_of`` is asked for every ``person:<uuid>``."""
     korean = spoken_language(language) == "ko"
     fixed = {
-        "system": "안심" if korean else "Ansim",
+        SYSTEM: "안심" if korean else "Ansim",
         "patient": "대상자" if korean else "the patient",
         "desk": "관제센터" if korean else "the control centre",
     }
@@ -402,7 +402,7 @@ def log_text(entry: LogEntry, language: str, name_of: Callable[[str], str]) -> s
         text = _log_value(name, value, language, name_of)
         if text is not None:
             values[name] = text
-    by_hand = entry.what == Log.CLOSED and entry.who != "system"
+    by_hand = entry.what == Log.CLOSED and entry.who != SYSTEM
     words = CLOSED_BY if by_hand else LOGS[Log(entry.what)]
     sentence, clauses = _worded(words[language], values)
     return f"{sentence} ({', '.join(clauses)})" if clauses else sentence

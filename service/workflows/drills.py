@@ -17,7 +17,7 @@ from sqlalchemy import Row
 from dispatch import drill as rules
 from dispatch import messages, messages_doors, messages_drill
 from dispatch.drill import Drill, DrillDecision, DrillState, Miss, Purpose, Rung
-from dispatch.incident import Channel
+from dispatch.incident import SYSTEM, Channel
 from dispatch.notifier import CarrierEvent, CarrierEventKind, Prompt
 from service.sealing import SealingError
 from service.store import drills as store
@@ -57,7 +57,7 @@ class NobodyToReach(LookupError):
 # --- beginning
 
 
-def begin(house: House, patient_id: UUID, by: str = "system") -> UUID:
+def begin(house: House, patient_id: UUID, by: str = SYSTEM) -> UUID:
     """Start a drill for a person now, or join the one that is going on; returns its id."""
     now = house.clock()
 

@@ -10,7 +10,7 @@ from sqlalchemy import Row
 
 from dispatch import messages
 from dispatch.codes import Log
-from dispatch.incident import LogEntry
+from dispatch.incident import SYSTEM, LogEntry
 from service.sealing import SealingError
 from service.store import incidents as incident_store
 from service.store import proof as store
@@ -128,7 +128,7 @@ def _lines(house: House, tx: Tx, row: Row[Any], language: str, *, full: bool) ->
         try:
             line = house.unseal(row.patient_id, "incident_log", f"{row.id}:{entry.seq}", entry.sealed, cases.Line)
         except SealingError:
-            line = cases.Line(what="record_unreadable", who="system")
+            line = cases.Line(what="record_unreadable", who=SYSTEM)
         said.append((entry, line))
         wanted.update(_people_in(line))
     names = records.names_of(house, tx, wanted, language)

@@ -13,7 +13,7 @@ from sqlalchemy import Row
 from devices.reading import COLUMNS, INDEX
 from dispatch import messages
 from dispatch.alarm import AlarmCondition, Param
-from dispatch.incident import Incident, LogEntry, intervals
+from dispatch.incident import SYSTEM, Incident, LogEntry, intervals
 from service.sealing import SealingError
 from service.store import incidents as store
 from service.store import people as people_store
@@ -260,7 +260,7 @@ def log_lines(house: House, tx: Tx, row: Row[Any]) -> list[tuple[Row[Any], cases
             line = house.unseal(row.patient_id, "incident_log", record, entry.sealed, cases.Line)
         except SealingError as error:
             warn("record_unreadable", table="incident_log", record=record, why=type(error).__name__)
-            line = cases.Line(what="record_unreadable", who="system")
+            line = cases.Line(what="record_unreadable", who=SYSTEM)
         lines.append((entry, line))
     return lines
 

@@ -11,7 +11,7 @@ from sqlalchemy import Row
 
 from dispatch import messages, snoozing
 from dispatch.codes import Log
-from dispatch.incident import LogEntry
+from dispatch.incident import SYSTEM, LogEntry
 from service.store import incidents as case_store
 from service.store import people as people_store
 from service.store import site as site_store
@@ -158,7 +158,7 @@ def _release(house: House, tx: Tx, patient: Row[Any], row: Row[Any], now: dateti
         return
     incident = cases.raise_conditions(house, tx, patient, [condition], now)
     if incident is not None:
-        entry = LogEntry(what=Log.HELD_BACK, who="system", params={"code": row.code})
+        entry = LogEntry(what=Log.HELD_BACK, who=SYSTEM, params={"code": row.code})
         cases.write_log(house, tx, row.patient_id, incident.id, [entry], now)
     log("held_released", patient=row.patient_id, code=row.code, held_s=round((now - row.detected_at).total_seconds()))
 

@@ -15,7 +15,7 @@ from sqlalchemy import Row
 
 from dispatch import drill as rules
 from dispatch.drill import Drill, Purpose
-from dispatch.incident import Target
+from dispatch.incident import SYSTEM, Target
 from service.sealing import SealingError
 from service.store import drills as store
 from service.store import people as people_store
@@ -34,7 +34,7 @@ class NumberGiven(msgspec.Struct, kw_only=True):
 
 
 def begin(
-    house: House, patient_id: UUID, person_id: UUID, by: str = "system", *, call: bool = False, now: bool = False
+    house: House, patient_id: UUID, person_id: UUID, by: str = SYSTEM, *, call: bool = False, now: bool = False
 ) -> UUID:
     """Ask at this person's number whether it is theirs; returns the verification's id.
 

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import random
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -255,7 +255,7 @@ CASES = [
 
 @pytest.mark.parametrize(("key", "algorithm"), CASES)
 def test_an_independent_library_accepts_what_we_sign(key, algorithm):
-    created = int(datetime.now().astimezone().timestamp())
+    created = int(datetime.now(UTC).timestamp())
     verifier = http_message_signatures.HTTPMessageVerifier(
         signature_algorithm=algorithm, key_resolver=Keys(key)
     )
