@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
-from types import FrameType
 
 from apscheduler.executors.pool import ThreadPoolExecutor as SchedulerThreads
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from service.stopping import Stop
 from service.workflows import (
     auditing,
     calling_off,
@@ -131,15 +130,9 @@ class Jobs:
 
     def run_until_stopped(self) -> None:
         """Tick until SIGTERM or SIGINT."""
-        ended = threading.Event()
-
-        def stop(_number: int, _frame: FrameType | None) -> None:
-            ended.set()
-
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
+        told = Stop()
         self.start()
-        ended.wait()
+        told.wait()
         self.stop()
 
     def _guarded(self, name: str, work: Callable[[], None]) -> Callable[[], None]:

@@ -7,15 +7,14 @@ import json
 import logging
 import os
 import secrets
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 
 from service.loopback.calls import new_sid
 from service.loopback.network import LoopbackNetwork
 from service.loopback.phones import Behaviour
 from service.loopback.server import LoopbackServer
+from service.stopping import Stop
 
 ACCOUNT_ENV = "ANSIM_LOOPBACK_ACCOUNT_SID"
 TOKEN_ENV = "ANSIM_LOOPBACK_AUTH_TOKEN"
@@ -67,9 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # werkzeug leaves the process, after explaining itself, when the port is taken
         network.close()
         return 3
-    stop = threading.Event()
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, lambda *_: stop.set())
+    stop = Stop()
     ready = {"url": server.url, "account_sid": network.account_sid, "auth_token": network.auth_token}
     ready |= {"solapi_key": solapi_key, "solapi_secret": solapi_secret, "solapi_webhook_secret": solapi_webhook_secret}
     with server:

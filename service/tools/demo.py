@@ -6,14 +6,12 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +20,7 @@ import requests
 from devices.simulator import Scenario, Wearer, stamped
 from service.app import build_house
 from service.config import Settings
+from service.stopping import Stop, Stoppable
 from service.store import schema
 from service.tools import demo_people, stage
 from service.tools.demo_people import Cast, Played
@@ -41,13 +40,7 @@ TELLS = "\n  "
 
 def run(_given: argparse.Namespace, settings: Settings) -> int:
     """Start all parts in one foreground process group; Ctrl-C stops all of them."""
-    stop = threading.Event()
-
-    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGINT, ask_to_stop)
-    signal.signal(signal.SIGTERM, ask_to_stop)
+    stop = Stop()
     carrier_port = _free_carrier_port(settings)
     prepare_folder(settings.data_dir)
     environ = os.environ | _environment(settings)
@@ -150,7 +143,7 @@ def _announce(settings: Settings, cast: Cast, carrier_url: str) -> None:
     print(f"ANSIM_READY {json.dumps(ready)}", flush=True)
 
 
-def _wear(url: str, cast: Cast, stop: threading.Event) -> None:
+def _wear(url: str, cast: Cast, stop: Stoppable) -> None:
     """Let everybody's virtual wearable report until stopped."""
     wearers = []
     started = time.monotonic()

@@ -23,6 +23,7 @@ import requests
 
 from service.app import build_house
 from service.config import Settings
+from service.stopping import Stoppable
 from service.store import schema
 from service.tools.doctor import NotReady
 from service.workflows import people
@@ -183,7 +184,7 @@ def start_loopback(parts: list[Part], environ: dict[str, str], port: str = "0") 
     raise NotReady("the loopback telephone network did not start; see the lines above")
 
 
-def wait_until_ready(url: str, parts: list[Part], stop: threading.Event, *, door: str = "readyz") -> None:
+def wait_until_ready(url: str, parts: list[Part], stop: Stoppable, *, door: str = "readyz") -> None:
     """Return once it answers (or ``stop`` is set); raises NotReady when a part ends or time is up."""
     deadline = time.monotonic() + START_MOST_S
     while not stop.wait(0.1):

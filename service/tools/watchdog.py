@@ -6,14 +6,11 @@ import argparse
 import os
 import re
 import secrets
-import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from types import FrameType
 
 import msgspec
 import requests
@@ -21,6 +18,7 @@ import requests
 from dispatch.notifier import NotificationError, Notifier
 from service import adapters
 from service.config import Settings
+from service.stopping import Stop, Stoppable
 from service.tools.doctor import NotReady
 from service.workflows.house import log, warn
 from service.workflows.watching import HEADER
@@ -213,13 +211,7 @@ def run(_given: argparse.Namespace, settings: Settings) -> int:
         notifier, numbers, settings.desk_language.value, every_s=settings.watchdog_every_s, started_at=time.monotonic()
     )
     door = Door(settings.watchdog_url, f"{os.getpid()}-{secrets.token_hex(4)}")
-    ended = threading.Event()
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        ended.set()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    ended = Stop()
     log("watchdog_started", numbers=len(numbers), every_s=settings.watchdog_every_s)
     watch(dog, door.look, ended, beat=lambda: _beat(settings))
     log("watchdog_stopped")
@@ -227,7 +219,7 @@ def run(_given: argparse.Namespace, settings: Settings) -> int:
 
 
 def watch(
-    dog: Watchdog, look: Callable[[], frozenset[Fault]], ended: threading.Event, beat: Callable[[], None]
+    dog: Watchdog, look: Callable[[], frozenset[Fault]], ended: Stoppable, beat: Callable[[], None]
 ) -> None:
     """Look every so often by the steady clock; what goes wrong in here is logged, and looking goes on."""
     due = time.monotonic()
