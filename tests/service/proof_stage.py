@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
 from doors_stage import Band, Stage
 from doors_stage import make_stage as make_doors
 
+from service import cli
 from service.store import incidents as incident_store
 from service.store import outbox
 from service.store.proof_copy import open_copy
@@ -21,7 +24,7 @@ from service.workflows import cases, incidents, looks, proof, sending
 from service.workflows.proof_chains import Report
 from service.workflows.proof_verify import Pin, check
 
-__all__ = ["Played", "copy_of", "play", "verified"]
+__all__ = ["Played", "copy_of", "play", "run", "verified"]
 
 
 @dataclass
@@ -126,3 +129,9 @@ def copy_of(played: Played, where: Path) -> Path:
 def verified(where: Path | str, pin: Pin | None = None) -> Report:
     with open_copy(str(where)) as copy:
         return check(copy, pin)
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any]:
+    code = cli.main(["verify", "--json", *words])
+    out = capsys.readouterr().out
+    return code, json.loads(out) if out else None
