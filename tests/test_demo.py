@@ -119,8 +119,9 @@ def test_a_part_that_is_killed_is_started_again_and_says_so(demo):
 
 def parts_of(demo, name):
     """Process numbers of the demonstration's own children that run this command."""
+    parent = str(demo["process"].pid)
     listed = subprocess.run(
-        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(demo["process"].pid)], capture_output=True, text=True, check=False
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", parent], capture_output=True, text=True, check=False
     ).stdout.splitlines()
     found = [line.split(maxsplit=1) for line in listed]
     return [int(pid) for pid, args in found if args.endswith(f"service.cli {name}")]
