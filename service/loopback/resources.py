@@ -129,22 +129,23 @@ def page_json(
     key: str,
     path: str,
     query: Sequence[tuple[str, str]],
-    rows: Sequence[dict[str, Any]],
+    shown: Sequence[dict[str, Any]],
     page: int,
     size: int,
+    *,
+    more: bool,
 ) -> dict[str, Any]:
-    """One page of a list."""
+    """One page of a list; ``more``: others follow."""
 
     def uri(number: int) -> str:
         return f"{path}?{urlencode([*query, ('PageSize', size), ('Page', number)])}"
 
     start = page * size
-    shown = list(rows[start : start + size])
     return {
         key: shown,
         "end": max(start, start + len(shown) - 1),
         "first_page_uri": uri(0),
-        "next_page_uri": uri(page + 1) if start + size < len(rows) else None,
+        "next_page_uri": uri(page + 1) if more else None,
         "page": page,
         "page_size": size,
         "previous_page_uri": uri(page - 1) if page else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -62,8 +62,8 @@ def _call_routes(api: Blueprint, network: LoopbackNetwork) -> None:
         _described(request.args, described.LIST_CALLS)
         to = request.args.get("To")
         calls = _newest(network.calls_to(to) if to else network.calls(), "StartTime")
-        rows = [call_json(call) for call in calls]
-        return _page("calls", _filtered(rows, {"StartTime": "start_time", "EndTime": "end_time"}))
+        dates = {"StartTime": "start_time", "EndTime": "end_time"}
+        return _page("calls", _filtered((call_json(call) for call in calls), dates))
 
     @api.get("/Calls/<sid>.json")
     def fetch_call(sid: str) -> Response:
@@ -94,8 +94,7 @@ def _message_routes(api: Blueprint, network: LoopbackNetwork) -> None:
         _described(request.args, described.LIST_MESSAGES)
         to = request.args.get("To")
         texts = _newest(network.texts.to(to) if to else network.messages(), "DateSent")
-        rows = [message_json(one) for one in texts]
-        return _page("messages", _filtered(rows, {"DateSent": "date_sent"}))
+        return _page("messages", _filtered((message_json(one) for one in texts), {"DateSent": "date_sent"}))
 
     @api.get("/Messages/<sid>.json")
     def fetch_message(sid: str) -> Response:
@@ -220,24 +219,27 @@ def _whole(name: str, usual: int, low: int, high: int) -> int:
 
 
 def _newest(kept: Sequence[Kind], date: str) -> Iterator[Kind]:
-    """This provider's, newest first, as far back as ``date`` may ask for: thousands need not be written out for it."""
+    """This provider's, newest first, as far back as ``date`` may ask for."""
     text = request.args.get(f"{date}>")
     oldest = _moment(text) - UNDER_WAY if text else None
     ours = (one for one in reversed(kept) if one.provider is Provider.TWILIO)
     return takewhile(lambda one: oldest is None or one.times["created"] >= oldest, ours)
 
 
-def _filtered(rows: list[dict[str, Any]], dates: dict[str, str]) -> list[dict[str, Any]]:
-    for name in ("From", "Status"):
-        wanted = request.args.get(name)
-        if wanted:
-            rows = [row for row in rows if row[name.lower()] == wanted]
-    for name, key in dates.items():
-        for suffix in ("", "<", ">"):
-            text = request.args.get(name + suffix)
-            if text:
-                rows = [row for row in rows if row[key] and _fits(row[key], suffix, text)]
-    return rows
+def _filtered(rows: Iterable[dict[str, Any]], dates: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """One after another: of thousands no more are written out than the page shows."""
+    equal = {name.lower(): request.args[name] for name in ("From", "Status") if request.args.get(name)}
+    spans = [
+        (key, suffix, request.args[name + suffix])
+        for name, key in dates.items()
+        for suffix in ("", "<", ">")
+        if request.args.get(name + suffix)
+    ]
+    for row in rows:
+        if all(row[key] == wanted for key, wanted in equal.items()) and all(
+            row[key] and _fits(row[key], suffix, text) for key, suffix, text in spans
+        ):
+            yield row
 
 
 def _fits(value: str, suffix: str, text: str) -> bool:
@@ -259,7 +261,10 @@ def _moment(text: str) -> datetime:
     return wanted if wanted.tzinfo else wanted.replace(tzinfo=UTC)
 
 
-def _page(key: str, rows: list[dict[str, Any]]) -> Response:
+def _page(key: str, rows: Iterator[dict[str, Any]]) -> Response:
     size = min(max(request.args.get("PageSize", 50, int), 1), 1000)
+    page = max(request.args.get("Page", 0, int), 0)
     query = [(name, value) for name, value in request.args.items() if name not in {"Page", "PageSize"}]
-    return jsonify(page_json(key, request.path, query, rows, max(request.args.get("Page", 0, int), 0), size))
+    shown = list(islice(rows, page * size, (page + 1) * size))
+    more = next(rows, None) is not None
+    return jsonify(page_json(key, request.path, query, shown, page, size, more=more))
