@@ -37,8 +37,6 @@ DESK_S = 30.0
 BEAT_S = 2.0
 HANDOVER_S = 1.0
 JOBS_MOST = 16
-AT_ONCE = frozenset({"steps", "outbox", "calling_off", "sweep", "audit"})
-"""What looks after people whose case is open, or should be: never later for a process that keeps ending."""
 CLOCK_S = 0.5
 """How often the clock is looked at, and by how much it must have been set to matter."""
 
@@ -47,7 +45,7 @@ class Ticker:
     """APScheduler, kept going when the machine's clock is set: it goes by the wall clock.
 
     Set back an hour, it would run nothing for an hour. So a thread compares that clock with the steady one, and when
-    they part every job is due now.
+    they part every job begins anew.
     """
 
     def __init__(self) -> None:
@@ -58,12 +56,14 @@ class Ticker:
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
         )
+        self._first_s: dict[str, float] = {}
         self._ended = threading.Event()
         self._watch = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
 
-    def every(self, name: str, seconds: float, work: Callable[[], None], *, at_once: bool) -> None:
-        first = {"next_run_time": datetime.fromtimestamp(time.time(), UTC)} if at_once else {}
-        self._scheduler.add_job(work, "interval", seconds=seconds, id=name, **first)
+    def every(self, name: str, seconds: float, work: Callable[[], None], *, first_s: float) -> None:
+        """Run ``work`` every so many seconds, for the first time ``first_s`` after the start."""
+        self._scheduler.add_job(work, "interval", seconds=seconds, id=name, next_run_time=_in(first_s))
+        self._first_s[name] = first_s
 
     def start(self) -> None:
         self._scheduler.start()
@@ -86,7 +86,11 @@ class Ticker:
             warn("clock_was_set", by_s=round(now - apart))
             apart = now
             for job in self._scheduler.get_jobs():
-                job.modify(next_run_time=datetime.fromtimestamp(time.time(), UTC))
+                job.modify(next_run_time=_in(self._first_s[job.id]))
+
+
+def _in(seconds: float) -> datetime:
+    return datetime.fromtimestamp(time.time() + seconds, UTC)
 
 
 class Jobs:
@@ -102,21 +106,23 @@ class Jobs:
 
     def start(self) -> None:
         tick_s = self._house.settings.tick_s
-        for name, seconds, work in (
-            ("steps", tick_s, self._steps),
-            ("outbox", tick_s, self._outbox),
-            ("calling_off", tick_s, self._calling_off),
-            ("sweep", SWEEP_S, self._sweep),
-            ("snoozes", SNOOZES_S, self._snoozes),
-            ("gaps", SWEEP_S, self._gaps),
-            ("audit", SWEEP_S, self._audit),
-            ("beat", BEAT_S, self._beat),
-            ("proof", SWEEP_S, self._proof),
-            ("handover", HANDOVER_S, self._handover),
-            ("drills", SWEEP_S, self._drills),
-            ("desk", DESK_S, self._desk),
+        # First what looks after people whose case is open, or should be: never later for a process that keeps ending.
+        # The long ones one after another: at one moment they would keep the steps waiting.
+        for name, seconds, first_s, work in (
+            ("steps", tick_s, 0.0, self._steps),
+            ("outbox", tick_s, 0.0, self._outbox),
+            ("calling_off", tick_s, 0.0, self._calling_off),
+            ("sweep", SWEEP_S, 0.0, self._sweep),
+            ("audit", SWEEP_S, 0.3, self._audit),
+            ("handover", HANDOVER_S, 0.4, self._handover),
+            ("snoozes", SNOOZES_S, 0.6, self._snoozes),
+            ("proof", SWEEP_S, 1.8, self._proof),
+            ("beat", BEAT_S, BEAT_S, self._beat),
+            ("gaps", SWEEP_S, 2.8, self._gaps),
+            ("drills", SWEEP_S, 3.8, self._drills),
+            ("desk", DESK_S, 4.4, self._desk),
         ):
-            self._ticker.every(name, seconds, self._guarded(name, work), at_once=name in AT_ONCE)
+            self._ticker.every(name, seconds, self._guarded(name, work), first_s=first_s)
         self._ticker.start()
         # At once, for whoever watches; a disk that is full now may have room at the next beat.
         self._guarded("beat", self._beat)()

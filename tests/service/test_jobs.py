@@ -19,7 +19,7 @@ from service.config import Settings
 from service.jobs import Jobs
 from service.store import schema
 from service.tools import stage
-from service.workflows import auditing, sending, ticking
+from service.workflows import auditing, proof, sending, ticking
 
 SET_BACK = timedelta(hours=1)
 WAIT_MOST_S = 15.0
@@ -106,3 +106,23 @@ def test_what_looks_after_open_cases_begins_with_the_jobs_and_not_an_interval_la
     monkeypatch.setattr(auditing, "look", lambda _house: looked.set())
     jobs.start()
     assert looked.wait(WAIT_MOST_S)
+
+
+def test_the_long_jobs_do_not_keep_the_steps_waiting_by_beginning_at_one_moment(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: dict[str, float] = {}
+    done = threading.Event()
+
+    def begins(name: str) -> None:
+        began.setdefault(name, time.monotonic())
+        if len(began) == 3:
+            done.set()
+
+    monkeypatch.setattr(ticking, "check_silence", lambda _house: begins("sweep"))
+    monkeypatch.setattr(auditing, "look", lambda _house: begins("audit"))
+    monkeypatch.setattr(proof, "sign_closed", lambda _house: begins("proof"))
+    jobs.start()
+    assert done.wait(WAIT_MOST_S)
+    first, second, third = sorted(began.values())
+    assert min(second - first, third - second) > 0.2, began
