@@ -25,6 +25,8 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 STILL_TRUE_AFTER = {Priority.HIGH: timedelta(minutes=15), Priority.MEDIUM: timedelta(minutes=60)}
 """Policy: a sign that is still there this long after its case closed is a case again."""
 SILENCE_AGAIN = timedelta(minutes=30)
+AUDITED = 16
+"""How many cases are looked at before what is amiss among them is put right: jobs may end at any moment."""
 
 
 def run_due(house: House) -> int:
@@ -41,21 +43,25 @@ def audit(house: House) -> int:
     Returns how many cases had to be put right. Those are first whose step is farthest off: what is put right moves
     back in this order, so that jobs that keep being killed get through all the same.
     """
-    now = house.clock()
-    amiss: list[tuple[UUID, UUID]] = []
     with house.database.read() as tx:
         rows = store.all_open_incidents(tx)
-    for row in sorted(rows, key=lambda row: row.next_step_at or NEVER, reverse=True):
-        if row.next_step_at is not None and row.next_step_at <= now:
-            continue  # it is due: `run_due` takes it, and nothing is amiss
-        try:
-            case = cases.open_case(house, row)
-        except SealingError:
-            continue  # its own due time brings it to `run_due`, which puts the desk on it
-        if row.next_step_at is None or _waits_too_long(case, row.next_step_at, now) or _amiss(case, now):
-            amiss.append((row.patient_id, row.id))
-    house.committer.each(amiss, lambda case: _step(house, *case))
-    return len(amiss)
+    farthest_first = sorted(rows, key=lambda row: row.next_step_at or NEVER, reverse=True)
+    mended = 0
+    for at in range(0, len(farthest_first), AUDITED):
+        amiss = [row for row in farthest_first[at : at + AUDITED] if _is_amiss(house, row, house.clock())]
+        house.committer.each(amiss, lambda row: _step(house, row.patient_id, row.id))
+        mended += len(amiss)
+    return mended
+
+
+def _is_amiss(house: House, row: Row[Any], now: datetime) -> bool:
+    if row.next_step_at is not None and row.next_step_at <= now:
+        return False  # it is due: `run_due` takes it, and nothing is amiss
+    try:
+        case = cases.open_case(house, row)
+    except SealingError:
+        return False  # its own due time brings it to `run_due`, which puts the desk on it
+    return row.next_step_at is None or _waits_too_long(case, row.next_step_at, now) or _amiss(case, now)
 
 
 def _waits_too_long(case: Incident, due: datetime, now: datetime) -> bool:

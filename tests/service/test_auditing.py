@@ -101,6 +101,30 @@ def test_a_next_step_that_a_clock_set_back_put_too_far_off_is_mended(stage: Stag
     assert auditing.look(stage.house).mended >= 1
 
 
+def test_jobs_that_are_killed_while_they_look_have_mended_what_they_saw_before(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        sos(stage)
+    change(stage, update(_INCIDENT).values(next_step_at=None))
+    opened, looked = cases.open_case, []  # it is opened once more to be put right
+
+    def killed_at_the_second(house: Any, row: Any) -> Any:
+        if row.id not in looked:
+            looked.append(row.id)
+        if len(looked) == 2:
+            raise SystemExit
+        return opened(house, row)
+
+    monkeypatch.setattr(ticking, "AUDITED", 1)
+    monkeypatch.setattr(cases, "open_case", killed_at_the_second)
+    with pytest.raises(SystemExit):
+        ticking.audit(stage.house)
+    with stage.house.database.read() as tx:
+        waiting = {row.id: row.next_step_at for row in store.all_open_incidents(tx)}
+    assert waiting[looked[0]] is not None and waiting[looked[1]] is None
+
+
 def test_a_page_that_could_go_out_after_somebody_took_the_case_is_taken_back(stage: Stage) -> None:
     sos(stage)
     change(stage, update(_INCIDENT).values(acknowledged=True))
