@@ -197,7 +197,7 @@ class FailoverNotifier:
                 return found
             perhaps += found.receipts
         if failures and not perhaps:
-            raise _together("search", failures)
+            raise _together("search", failures, untried=len(failures) < len(in_turn))
         return Found(receipts=perhaps)
 
 

@@ -71,6 +71,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """The carrier's own."""
     after: tuple[str, ...] = ()
     """Carriers that were tried before this one, in turn."""
+    age_s: float | None = None
+    """Of one that was found: how long the carrier has it, by its own clock; None where it does not tell."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
@@ -83,7 +84,9 @@ TOO_LATE = frozenset({"21220", "20404", "404"})
 
 CONNECTIONS = 32
 LISTED = 100
-"""As many as were certainly sent to one number in the time in question."""
+"""How many calls or texts a page of its list shows us."""
+MOST_LISTED = 500
+"""So many to one number we look at, the newest; further back the one in question does not lie."""
 LATELY = timedelta(minutes=1)
 """Policy: what the carrier took this lately may be the message in question, whatever our own clock said."""
 
@@ -194,18 +197,14 @@ class TwilioNotifier:
     def find_call(self, to: str, since: datetime, reference: str) -> Found:
         """The calls to ``to`` since ``since``: Twilio tells a call's addresses only long after it has ended."""
         calls = self._looking.calls
-        listed = self._listed("call", lambda: calls.list(to=to, from_=self._from, limit=LISTED), since)
-        return Found(receipts=listed)
+        every = partial(calls.stream, to=to, from_=self._from, limit=MOST_LISTED, page_size=LISTED)
+        return Found(receipts=self._listed("call", every, since))
 
     def find_text(self, to: str, since: datetime, reference: str, body: str) -> Found:
         """The texts to ``to`` since ``since`` with the same words."""
         messages = self._looking.messages
-        listed = self._listed(
-            "text",
-            lambda: [m for m in messages.list(to=to, from_=self._from, limit=LISTED) if body in (m.body or "")],
-            since,
-        )
-        return Found(receipts=listed, sure=True)
+        every = partial(messages.stream, to=to, from_=self._from, limit=MOST_LISTED, page_size=LISTED)
+        return Found(receipts=self._listed("text", every, since, body), sure=True)
 
     def hang_up(self, call: Receipt) -> bool:
         """``canceled`` ends what is queued or rings; ``completed`` would cut off somebody who listens."""
@@ -296,23 +295,42 @@ class TwilioNotifier:
             raise NotificationError(detail, permanent=False, ambiguous=True, provider=TwilioNotifier.name)
         return Receipt(provider=self.name, id=str(sid))
 
-    def _listed(self, what: str, search: Callable[[], Any], since: datetime) -> tuple[Receipt, ...]:
-        # The carrier's times have whole seconds. Its own StartTime filter would miss what is still queued.
-        listed = _carrying_on(what, search)
-        earliest = min(since, _carriers_now() - LATELY).replace(microsecond=0)
-        found = [r for r in listed if r.date_created and r.date_created >= earliest]
+    def _listed(
+        self, what: str, every: Callable[[], Iterable[Any]], since: datetime, body: str = ""
+    ) -> tuple[Receipt, ...]:
+        found: list[Any] = []
+
+        def look() -> None:
+            for one in every():
+                now = _carriers_now()
+                # The carrier's times have whole seconds. Its own StartTime filter would miss what is still queued.
+                earliest = (min(since, now - LATELY) if now else since).replace(microsecond=0)
+                if one.date_created and one.date_created < earliest:
+                    break
+                if one.date_created and body in (getattr(one, "body", "") or ""):
+                    found.append(one)
+
+        _carrying_on(what, look)
         # It lists the newest first, and what has the same second in the same order.
         found.reverse()
-        found.sort(key=lambda r: r.date_created)
-        return tuple(Receipt(provider=self.name, id=str(r.sid)) for r in found)
+        found.sort(key=lambda one: one.date_created)
+        now = _carriers_now()
+        return tuple(
+            Receipt(
+                provider=self.name,
+                id=str(one.sid),
+                age_s=(now - one.date_created).total_seconds() if now else None,
+            )
+            for one in found
+        )
 
 
-def _carriers_now() -> datetime:
+def _carriers_now() -> datetime | None:
     """The carrier's clock as of its last answer: ours may have been an hour ahead when a message went out."""
     try:
         return parsedate_to_datetime(QuietHttpClient.answered_at.get())
     except (TypeError, ValueError):
-        return datetime.max.replace(tzinfo=UTC)
+        return None
 
 
 def _check(account_sid: str, auth_token: str, from_number: str, public_url: str, timeout_s: float) -> None:

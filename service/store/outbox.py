@@ -270,30 +270,31 @@ def others_provider_ids(tx: Tx, notification_id: UUID, provider_ids: Sequence[st
     return set(tx.conn.execute(query).scalars())
 
 
-def unsure_calls(tx: Tx, row: Row[Any], now: datetime, span: timedelta, listed: Sequence[str]) -> list[UUID]:
+def unsure_calls(tx: Tx, row: Row[Any], now: datetime, span: timedelta, listed: Sequence[str]) -> list[Row[Any]]:
     """Calls to the same telephone that may be among those that the carrier listed, in the order of our tries.
 
     Of one that was made again in doubt its first try may be among them: as long as the second one is, or was made
-    within ``span`` of ``now``. Times alone do not tell: they were written by a clock that may have been set since.
-    One that was given up in doubt may be among them too.
+    within ``span`` of ``now``. One that was given up in doubt may be among them too. Each with its ``id``,
+    ``unsure_since`` and ``until``: when its last try had been made, None where another may be under way.
     """
     same = [_OUTBOX.c.target == row.target]
     if row.target != Target.DESK:
         same.append(_OUTBOX.c.target_id == row.target_id)
     lately = now - span, now + span
+    made = _OUTBOX.c.status.in_((SENT, ENDED, CALLING_OFF))
     again = and_(
-        _OUTBOX.c.status.in_((SENT, ENDED, CALLING_OFF)),
-        _OUTBOX.c.tries > 1,
-        or_(_OUTBOX.c.provider_id.in_(listed), _OUTBOX.c.sent_at.between(*lately)),
+        made, _OUTBOX.c.tries > 1, or_(_OUTBOX.c.provider_id.in_(listed), _OUTBOX.c.sent_at.between(*lately))
     )
-    given_up = and_(_OUTBOX.c.status.in_((CANCELLED, EXPIRED, FAILED)), _OUTBOX.c.ended_at.between(*lately))
-    query = select(_OUTBOX.c.id).where(
+    dropped = _OUTBOX.c.status.in_((CANCELLED, EXPIRED, FAILED))
+    given_up = and_(dropped, _OUTBOX.c.ended_at.between(*lately))
+    until = case((made, _OUTBOX.c.sent_at), (dropped, _OUTBOX.c.ended_at))
+    query = select(_OUTBOX.c.id, _OUTBOX.c.unsure_since, until.label("until")).where(
         *same,
         or_(_OUTBOX.c.status.in_((PENDING, CLAIMED)), again, given_up),
         _OUTBOX.c.channel == Channel.VOICE.value,
         _OUTBOX.c.unsure_since.is_not(None),
     )
-    return list(tx.conn.execute(query.order_by(_OUTBOX.c.unsure_since, _OUTBOX.c.due_at, _OUTBOX.c.id)).scalars())
+    return list(tx.conn.execute(query.order_by(_OUTBOX.c.unsure_since, _OUTBOX.c.due_at, _OUTBOX.c.id)))
 
 
 def of_call(tx: Tx, incident_id: UUID, person_id: UUID, provider_id: str) -> Row[Any] | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -25,16 +27,21 @@ from dispatch.notifier import (
 )
 from service.store import outbox
 from service.store.database import Tx
-from service.workflows import browsers, cases, links, numbers, people, telephone_menus
+from service.workflows import browsers, cases, links, numbers, people, telephone_menus, whose_call
 from service.workflows.house import House, log
+from service.workflows.whose_call import Call, Doubt
 
 SHORTEST_VALID_S = 60
 DOUBTED = timedelta(minutes=1), timedelta(minutes=5)
 """Policy: how long, at least and at most, a call in doubt makes us doubt others to the same number."""
-UNDECIDED = timedelta(seconds=8)
-"""Policy: while a number rings by calls that may be ours, one in doubt is made again only so long after its claim."""
-LOOKS = 2
-"""How often we ask a carrier that does not answer what it took, before a call in doubt is made again."""
+PATIENCE_S = 8.0
+"""Policy: how long one in doubt waits for the calls that may be it to tell whose they are."""
+SILENCE_S = 4.0
+"""Policy: how long one in doubt waits for a carrier that does not say what it took, before it is made again."""
+LONGEST_PATIENCE = timedelta(seconds=30)
+"""Policy: however often whoever held it died meanwhile, it waits no longer than so after its claim."""
+BELIEVED = timedelta(minutes=10)
+"""Policy: a claim farther from now was written before our clock was set."""
 CLOCKS_APART = timedelta(seconds=5)
 """Policy: how far the carrier's clock may run behind ours when we ask it what it took."""
 
@@ -101,7 +108,7 @@ def _took(row: Row[Any], receipt: Receipt) -> Receipt:
 
 
 class Undecided(Exception):
-    """The carrier has calls that may be this one, and too few: soon their own word will tell whose they are."""
+    """Soon we shall know whether the carrier took it: by its own word, or because it answers again."""
 
 
 def found_already(house: House, row: Row[Any]) -> Receipt | None:
@@ -113,8 +120,16 @@ def found_already(house: House, row: Row[Any]) -> Receipt | None:
         return None
     receipt = _told(house, row)
     if receipt is None:
-        found = _asked(house, row)
-        receipt = _ours(house, row, found) if found is not None else None
+        try:
+            receipt = _ours(house, row, _asked(house, row))
+        except NotificationError as error:
+            # Another carrier that does answer makes it at once.
+            if not (error.permanent or error.elsewhere) and _patient(house, row, SILENCE_S):
+                raise Undecided from None
+            log("carrier_not_asked", notification=row.id, code=error.code or "none")
+        except whose_call.Undecided:
+            if _patient(house, row, PATIENCE_S):
+                raise Undecided from None
     if receipt is not None:
         log("carrier_had_it", notification=row.id, provider=receipt.provider)
     return receipt
@@ -129,25 +144,18 @@ def _told(house: House, row: Row[Any]) -> Receipt | None:
     return Receipt(provider=current.provider or house.notifier.name, id=current.provider_id)
 
 
-def _asked(house: House, row: Row[Any]) -> Found | None:
+def _asked(house: House, row: Row[Any]) -> Found:
     since = row.unsure_since - CLOCKS_APART
-    for left in reversed(range(LOOKS)):
-        try:
-            number, language = address(house, row)
-            if row.channel == Channel.VOICE:
-                return house.notifier.find_call(number, since, str(row.id))
-            message = house.unseal(row.patient_id, "notification", str(row.id), row.sealed, cases.Message)
-            body = _text(house, row, message, number, language)
-            return house.notifier.find_text(number, since, str(row.id), body)
-        except NotificationError as error:
-            if error.permanent or not left:
-                log("carrier_not_asked", notification=row.id, code=error.code or "none")
-                break
-    return None
+    number, language = address(house, row)
+    if row.channel == Channel.VOICE:
+        return house.notifier.find_call(number, since, str(row.id))
+    message = house.unseal(row.patient_id, "notification", str(row.id), row.sealed, cases.Message)
+    body = _text(house, row, message, number, language)
+    return house.notifier.find_text(number, since, str(row.id), body)
 
 
 def _ours(house: House, row: Row[Any], found: Found) -> Receipt | None:
-    """Which of these is this message; None when none is, or when that cannot be said: doubled beats missed."""
+    """Which of these is this message, or None; raises ``whose_call.Undecided``: doubled beats missed."""
     if not found.receipts:
         return None
     now, listed = house.clock(), [one.id for one in found.receipts]
@@ -155,14 +163,41 @@ def _ours(house: House, row: Row[Any], found: Found) -> Receipt | None:
     with house.database.read() as tx:
         taken = outbox.others_provider_ids(tx, row.id, listed)
         unsure = outbox.unsure_calls(tx, row, now, span, listed)
-    free = [one for one in found.receipts if one.id not in taken]
+    free = {one.id: one for one in found.receipts if one.id not in taken}
     if found.sure:
-        return free[0] if free else None
-    # Calls to one number look all alike. As many as we are unsure of, and in their order, are ours.
-    if 0 < len(free) < len(unsure) and abs(now - row.unsure_since) < UNDECIDED:
-        raise Undecided
-    place = unsure.index(row.id) if row.id in unsure else len(unsure)
-    return free[place] if place < len(unsure) <= len(free) else None
+        return next(iter(free.values()), None)
+    doubts = [_doubt(one, now) for one in unsure]
+    if row.id not in {doubt.id for doubt in doubts}:
+        return None
+    told = _believed(row.unsure_since, now)
+    calls = [
+        Call(one.id, now - timedelta(seconds=one.age_s) if told and one.age_s is not None else None)
+        for one in free.values()
+    ]
+    call = whose_call.mine(calls, doubts, row.id)
+    return free[call.id] if call else None
+
+
+def _doubt(row: Row[Any], now: datetime) -> Doubt:
+    if not _believed(row.unsure_since, now):
+        return Doubt(row.id)
+    ended = row.until is not None and _believed(row.until, now) and row.until >= row.unsure_since
+    return Doubt(row.id, row.unsure_since, row.until if ended else None)
+
+
+def _believed(at: datetime, now: datetime) -> bool:
+    return abs(now - at) < BELIEVED
+
+
+def _patient(house: House, row: Row[Any], most_s: float) -> bool:
+    """Whether one in doubt may wait on: by a stopwatch that nobody sets, and by the claim for who died meanwhile."""
+    begun: dict[UUID, float] = house.extras.setdefault("doubted", {})
+    stopwatch: Callable[[], float] = house.extras.get("stopwatch") or time.monotonic
+    now = stopwatch()
+    for key in [key for key, at in begun.copy().items() if now - at > BELIEVED.total_seconds()]:
+        begun.pop(key, None)
+    waited_s = now - begun.setdefault(row.id, now)
+    return waited_s < most_s and not LONGEST_PATIENCE < abs(house.clock() - row.unsure_since) < BELIEVED
 
 
 def _valid_s(house: House, row: Row[Any]) -> int:

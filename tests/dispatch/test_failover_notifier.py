@@ -276,7 +276,11 @@ def test_a_search_asks_everybody_and_says_when_it_could_not(both, twilio, solapi
     solapi.found = ()
     with pytest.raises(NotificationError) as caught:
         both.find_call(MOTHER, NOW, "n1")
-    assert caught.value.ambiguous
+    assert caught.value.ambiguous and caught.value.elsewhere, "the other carrier answers: it can make the call"
+    solapi.found = refused(ambiguous=True)
+    with pytest.raises(NotificationError) as caught:
+        both.find_call(MOTHER, NOW, "n1")
+    assert not caught.value.elsewhere
 
 
 def test_what_one_carrier_knows_for_sure_counts_before_what_another_may_have(both, twilio, solapi):

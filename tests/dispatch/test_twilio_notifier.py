@@ -17,6 +17,7 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.http.response import Response
 from twilio_stage import MOTHER, OURS, PUBLIC, SID, TOKEN, offline
 
+from dispatch import twilio_notifier
 from dispatch.notifier import CallRequest, Fault, Found, NotificationError, Reach, Receipt, TextRequest
 from dispatch.twilio_notifier import TwilioNotifier
 from service.loopback import LoopbackNetwork, LoopbackServer
@@ -31,6 +32,10 @@ def server() -> Iterator[LoopbackServer]:
 @pytest.fixture
 def notifier(server) -> TwilioNotifier:
     return TwilioNotifier(SID, TOKEN, OURS, PUBLIC, server.url, timeout_s=1.5)
+
+
+def ids(found: Found) -> list[str]:
+    return [one.id for one in found.receipts]
 
 
 def request(to: str = MOTHER) -> CallRequest:
@@ -96,7 +101,7 @@ def test_a_carrier_that_does_not_answer_is_left_in_time_and_may_have_acted(serve
         notifier.place_call(request())
     assert (caught.value.permanent, caught.value.ambiguous) == (False, True)
     (call,) = server.network.calls()
-    assert notifier.find_call(MOTHER, since, "n1") == Found(receipts=(Receipt(provider="twilio", id=call.sid),))
+    assert ids(notifier.find_call(MOTHER, since, "n1")) == [call.sid]
 
 
 def test_after_a_timeout_without_effect_no_call_is_found(server, notifier):
@@ -110,8 +115,10 @@ def test_only_calls_since_the_attempt_are_found(server, notifier):
     sid = notifier.place_call(request())
     text = notifier.send_text(TextRequest(to=MOTHER, reference="t1", body="x", valid_s=60))
     ago = datetime.now(UTC) - timedelta(minutes=1)
-    assert notifier.find_call(MOTHER, ago, "n1") == Found(receipts=(sid,))
-    assert notifier.find_text(MOTHER, ago, "t1", "x") == Found(receipts=(text,), sure=True)
+    (found,) = notifier.find_call(MOTHER, ago, "n1").receipts
+    assert (found.provider, found.id) == (sid.provider, sid.id)
+    in_words = notifier.find_text(MOTHER, ago, "t1", "x")
+    assert (ids(in_words), in_words.sure) == ([text.id], True)
     assert notifier.find_call("+821099998888", ago, "n1") == Found()
     for call in server.network.calls():
         call.times["created"] -= timedelta(minutes=10)
@@ -119,8 +126,25 @@ def test_only_calls_since_the_attempt_are_found(server, notifier):
 
 
 def test_every_call_to_a_number_is_found_and_the_oldest_stands_first(server, notifier):
-    placed = tuple(notifier.place_call(request()) for _ in range(3))
-    assert notifier.find_call(MOTHER, datetime.now(UTC), "n1") == Found(receipts=placed)
+    placed = [notifier.place_call(request()).id for _ in range(3)]
+    found = notifier.find_call(MOTHER, datetime.now(UTC), "n1")
+    assert (ids(found), found.sure) == (placed, False)
+
+
+def test_a_number_that_was_called_more_often_than_a_page_shows_is_looked_through_as_far_back_as_asked(
+    server, notifier, monkeypatch
+):
+    monkeypatch.setattr(twilio_notifier, "LISTED", 2)
+    placed = [notifier.place_call(request()).id for _ in range(7)]
+    server.network.call(placed[0]).times["created"] -= timedelta(minutes=10)
+    assert ids(notifier.find_call(MOTHER, datetime.now(UTC), "n1")) == placed[1:]
+
+
+def test_a_found_call_tells_its_age_by_the_carriers_own_clock(server, notifier):
+    sid = notifier.place_call(request()).id
+    server.network.call(sid).times["created"] -= timedelta(seconds=40)
+    (found,) = notifier.find_call(MOTHER, datetime.now(UTC) - timedelta(hours=1), "n1").receipts
+    assert found.age_s == pytest.approx(40, abs=3)
 
 
 def test_a_text_is_found_by_its_words_and_not_by_its_number_alone(server, notifier):
@@ -129,13 +153,14 @@ def test_a_text_is_found_by_its_words_and_not_by_its_number_alone(server, notifi
         for words in ("맡으시려면 https://ansim.example/r/a", "맡으시려면 https://ansim.example/r/b")
     }
     for words, receipt in sent.items():
-        assert notifier.find_text(MOTHER, datetime.now(UTC), "t1", words) == Found(receipts=(receipt,), sure=True)
+        found = notifier.find_text(MOTHER, datetime.now(UTC), "t1", words)
+        assert (ids(found), found.sure) == ([receipt.id], True)
     assert notifier.find_text(MOTHER, datetime.now(UTC), "t1", "다른 말").receipts == ()
 
 
 def test_a_call_is_found_although_our_clock_was_an_hour_ahead_when_it_went_out(server, notifier):
     sid = notifier.place_call(request())
-    assert notifier.find_call(MOTHER, datetime.now(UTC) + timedelta(hours=1), "n1").receipts == (sid,)
+    assert notifier.find_call(MOTHER, datetime.now(UTC) + timedelta(hours=1), "n1").receipts[0].id == sid.id
 
 
 def test_a_search_that_is_refused_is_an_error_and_not_an_empty_answer(server):

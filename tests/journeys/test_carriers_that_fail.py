@@ -138,6 +138,7 @@ def test_carrier_that_cannot_be_asked_rings_again_rather_than_never(
 
     monkeypatch.setattr(stage.house.notifier, "place_call", unsure_once)
     monkeypatch.setattr(stage.house.notifier, "find_call", refuse)
+    stage.house.extras["stopwatch"] = lambda: stage.clock().timestamp()
     home = sos(stage, daughter)
     stage.advance(10)
     stage.finish_calls()

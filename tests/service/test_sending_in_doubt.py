@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ _OUTBOX = table(Notification)
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     made = make_stage(tmp_path)
+    made.house.extras["stopwatch"] = lambda: made.clock().timestamp()
     yield made
     made.house.database.dispose()
 
@@ -52,6 +53,12 @@ def desk_calls_of_a_dead_worker(stage: Stage, homes: int) -> list[Any]:
     return [row.id for row in rows]
 
 
+def send_for_a_while(stage: Stage, seconds: int = 10) -> None:
+    for _ in range(seconds):
+        send(stage)
+        stage.clock.advance(1)
+
+
 def known(monkeypatch: pytest.MonkeyPatch, stage: Stage, *ids: str, sure: bool = False) -> None:
     receipts = tuple(Receipt(provider="twilio", id=one) for one in ids)
     monkeypatch.setattr(stage.carrier, "find_call", lambda *_asked: Found(receipts=receipts, sure=sure))
@@ -72,8 +79,9 @@ def test_where_fewer_calls_went_out_than_are_in_doubt_each_is_made_again(
 ) -> None:
     calls = desk_calls_of_a_dead_worker(stage, 2)
     known(monkeypatch, stage, "CA1")
-    send(stage)
+    send_for_a_while(stage)
     assert {UUID(request.reference) for request in stage.carrier.calls} == set(calls)
+    assert all(one(stage, call).unsure_since for call in calls), "one of the first tries rings all the same"
 
 
 def fate(stage: Stage, call: Any, **values: Any) -> None:
@@ -99,7 +107,7 @@ def test_a_call_that_was_made_twice_just_now_leaves_the_next_in_doubt(
     earlier, call = desk_calls_of_a_dead_worker(stage, 2)
     fate(stage, earlier, status="sent", tries=2, sent_at=stage.clock(), provider_id="CA0")
     known(monkeypatch, stage, "CA1")
-    send(stage)
+    send_for_a_while(stage)
     assert [UUID(request.reference) for request in stage.carrier.calls] == [call]
 
 
@@ -110,7 +118,7 @@ def test_the_call_of_a_page_that_was_given_up_is_not_taken_for_the_next(
     given_up, call = desk_calls_of_a_dead_worker(stage, 2)
     fate(stage, given_up, status=status, ended_at=stage.clock())
     known(monkeypatch, stage, "CA1")
-    send(stage)
+    send_for_a_while(stage)
     assert [UUID(request.reference) for request in stage.carrier.calls] == [call]
 
 
@@ -158,14 +166,57 @@ def test_a_call_in_doubt_that_somebody_took_meanwhile_is_not_made_again(
 
 def test_what_no_call_tells_within_that_moment_is_made_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = desk_calls_of_a_dead_worker(stage, 2)
-    for call in calls:
-        fate(stage, call, unsure_since=stage.clock() - timedelta(seconds=5))
     known(monkeypatch, stage, "CA1")
-    for _ in range(4):
-        assert stage.carrier.calls == []
-        send(stage)
-        stage.clock.advance(1)
+    send_for_a_while(stage, 8)
+    assert stage.carrier.calls == []
+    send(stage)
     assert {UUID(request.reference) for request in stage.carrier.calls} == set(calls)
+
+
+def test_a_clock_that_was_set_meanwhile_neither_ends_that_moment_nor_prolongs_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = desk_calls_of_a_dead_worker(stage, 2)
+    for call in calls:
+        fate(stage, call, unsure_since=stage.clock() + timedelta(hours=1))
+    known(monkeypatch, stage, "CA1")
+    send_for_a_while(stage, 8)
+    assert stage.carrier.calls == []
+    send(stage)
+    assert {UUID(request.reference) for request in stage.carrier.calls} == set(calls)
+
+
+def test_no_call_waits_longer_however_often_its_worker_dies(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = desk_calls_of_a_dead_worker(stage, 2)
+    known(monkeypatch, stage, "CA1")
+    for _ in range(10):
+        stage.house.extras.pop("doubted", None)
+        send_for_a_while(stage, 3)
+    assert {UUID(request.reference) for request in stage.carrier.calls} == set(calls)
+
+
+def test_a_call_that_the_carrier_took_before_our_try_began_is_not_ours(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [call] = desk_calls_of_a_dead_worker(stage, 1)
+    old = Receipt(provider="twilio", id="CA_old", age_s=25.0)
+    monkeypatch.setattr(stage.carrier, "find_call", lambda *_asked: Found(receipts=(old,)))
+    send(stage)
+    assert [UUID(request.reference) for request in stage.carrier.calls] == [call]
+
+
+def test_a_call_that_was_made_twice_before_our_try_began_leaves_us_in_no_doubt(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier, call = desk_calls_of_a_dead_worker(stage, 2)
+    now = stage.clock()
+    before = now - timedelta(seconds=40), now - timedelta(seconds=30)
+    fate(stage, earlier, status="sent", tries=2, unsure_since=before[0], sent_at=before[1], provider_id="CA0")
+    receipts = [Receipt(provider="twilio", id=name, age_s=age) for name, age in (("CA_lost", 39.0), ("CA1", 8.0))]
+    monkeypatch.setattr(stage.carrier, "find_call", lambda *_asked: Found(receipts=tuple(receipts)))
+    send(stage)
+    assert one(stage, call).provider_id == "CA1"
+    assert stage.carrier.calls == []
 
 
 def test_a_call_that_was_given_back_in_doubt_and_then_rings_is_not_made_again(stage: Stage) -> None:
@@ -191,22 +242,39 @@ def test_a_call_of_which_the_carrier_has_told_is_not_looked_for(stage: Stage, mo
     assert (one(stage, call).status, one(stage, call).provider_id) == ("sent", "CA7")
 
 
-def test_a_carrier_that_does_not_answer_is_asked_once_more_before_a_call_is_made_again(
+def test_a_carrier_that_does_not_answer_is_asked_again_before_a_call_is_made_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [call] = desk_calls_of_a_dead_worker(stage, 1)
-    answers = [NotificationError("no answer", permanent=False), Found(receipts=(Receipt(provider="twilio", id="CA1"),))]
+    answers: list[NotificationError | Found] = [NotificationError("no answer", permanent=False)] * 3
+    answers.append(Found(receipts=(Receipt(provider="twilio", id="CA1"),)))
+    monkeypatch.setattr(stage.carrier, "find_call", saying(answers))
+    send_for_a_while(stage, 6)
+    assert stage.carrier.calls == []
+    assert one(stage, call).provider_id == "CA1"
 
+
+@pytest.mark.parametrize(("elsewhere", "waits_s"), [(False, 4), (True, 0)])
+def test_a_carrier_that_stays_silent_delays_a_call_by_a_moment_and_not_at_all_where_another_answers(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, elsewhere: bool, waits_s: int
+) -> None:
+    [call] = desk_calls_of_a_dead_worker(stage, 1)
+    silence = NotificationError("no answer", permanent=False, elsewhere=elsewhere)
+    monkeypatch.setattr(stage.carrier, "find_call", saying([silence] * 20))
+    send_for_a_while(stage, waits_s)
+    assert stage.carrier.calls == []
+    send(stage)
+    assert [UUID(request.reference) for request in stage.carrier.calls] == [call]
+
+
+def saying(answers: list[NotificationError | Found]) -> Callable[..., Found]:
     def find(*_asked: Any) -> Found:
         answer = answers.pop(0)
         if isinstance(answer, NotificationError):
             raise answer
         return answer
 
-    monkeypatch.setattr(stage.carrier, "find_call", find)
-    send(stage)
-    assert stage.carrier.calls == []
-    assert one(stage, call).provider_id == "CA1"
+    return find
 
 
 def test_a_call_that_is_another_messages_stands_for_none(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
