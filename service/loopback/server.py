@@ -10,6 +10,7 @@ from typing import Any, Self
 from flask import Flask, Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from service.loopback.calls import now
 from service.loopback.control import control_blueprint
 from service.loopback.network import LoopbackNetwork
 from service.loopback.rest import rest_blueprint
@@ -32,6 +33,13 @@ def create_app(network: LoopbackNetwork) -> Flask:
     app.register_blueprint(rest_blueprint(network))
     app.register_blueprint(solapi_blueprint(network))
     app.register_blueprint(control_blueprint(network))
+
+    @app.after_request
+    def date(answer: Response) -> Response:
+        """The network's own time: by it and by when a call was made the service reckons how old that is."""
+        answer.date = now()
+        return answer
+
     page = (files(__package__) / "page.html").read_text(encoding="utf-8")
 
     @app.get("/")

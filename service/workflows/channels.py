@@ -170,12 +170,15 @@ def _ours(house: House, row: Row[Any], found: Found) -> Receipt | None:
     if row.id not in {doubt.id for doubt in doubts}:
         return None
     told = _believed(row.unsure_since, now)
-    calls = [
-        Call(one.id, now - timedelta(seconds=one.age_s) if told and one.age_s is not None else None)
-        for one in free.values()
-    ]
+    calls = [Call(one.id, _made_at(one, now) if told else None) for one in free.values()]
     call = whose_call.mine(calls, doubts, row.id)
     return free[call.id] if call else None
+
+
+def _made_at(receipt: Receipt, now: datetime) -> datetime | None:
+    """None where the carrier does not tell, or tells what cannot be: then it may be anybody's."""
+    at = now - timedelta(seconds=receipt.age_s) if receipt.age_s is not None else None
+    return at if at is not None and _believed(at, now) else None
 
 
 def _doubt(row: Row[Any], now: datetime) -> Doubt:

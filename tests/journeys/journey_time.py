@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from service.loopback import calls, lanes, life, network, solapi, texts
+from service.loopback import calls, lanes, life, network, server, solapi, texts
 
 MORNING = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 """Ten in the morning in Busan."""
@@ -101,6 +101,6 @@ def stage_network_time(patch: pytest.MonkeyPatch, clock: Clock) -> StagedClockwo
     clockwork = StagedClockwork(clock)
     patch.setattr(network, "Clockwork", lambda _workers: clockwork)
     patch.setattr(life, "time", SimpleNamespace(monotonic=clock.elapsed_s))
-    for module in (calls, lanes, life, network, solapi, texts):
+    for module in (calls, lanes, life, network, server, solapi, texts):
         patch.setattr(module, "now", clock)
     return clockwork

@@ -205,6 +205,17 @@ def test_a_call_that_the_carrier_took_before_our_try_began_is_not_ours(
     assert [UUID(request.reference) for request in stage.carrier.calls] == [call]
 
 
+def test_a_carrier_whose_times_cannot_be_is_believed_that_it_has_the_call(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [call] = desk_calls_of_a_dead_worker(stage, 1)
+    receipt = Receipt(provider="twilio", id="CA1", age_s=250_000.0)
+    monkeypatch.setattr(stage.carrier, "find_call", lambda *_asked: Found(receipts=(receipt,)))
+    send(stage)
+    assert one(stage, call).provider_id == "CA1"
+    assert stage.carrier.calls == []
+
+
 def test_a_call_that_was_made_twice_before_our_try_began_leaves_us_in_no_doubt(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
