@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from email.utils import format_datetime
@@ -14,17 +13,17 @@ from flask import Response, jsonify
 from service.loopback.calls import Call, Message
 
 VERSION = "2010-04-01"
-CALL_PARTS = (
-    "Events",
-    "Notifications",
-    "Payments",
-    "Recordings",
-    "Siprec",
-    "Streams",
-    "Transcriptions",
-    "UserDefinedMessages",
-    "UserDefinedMessageSubscriptions",
-)
+CALL_PARTS = {
+    "events": "Events",
+    "notifications": "Notifications",
+    "payments": "Payments",
+    "recordings": "Recordings",
+    "siprec": "Siprec",
+    "streams": "Streams",
+    "transcriptions": "Transcriptions",
+    "user_defined_messages": "UserDefinedMessages",
+    "user_defined_message_subscriptions": "UserDefinedMessageSubscriptions",
+}
 # What a minute and a text cost here: invented, so that costs can be shown (policy).
 MINUTE_USD, TEXT_USD = 0.0354, 0.0494
 
@@ -53,10 +52,6 @@ class RestError(Exception):
 
 def rfc2822(at: datetime | None) -> str | None:
     return format_datetime(at) if at else None
-
-
-def snake(part: str) -> str:
-    return re.sub(r"(?<=[a-z])([A-Z])", r"_\1", part).lower()
 
 
 def call_json(call: Call) -> dict[str, Any]:
@@ -89,7 +84,7 @@ def call_json(call: Call) -> dict[str, Any]:
         "sid": call.sid,
         "start_time": rfc2822(times.get("initiated") or times.get("ringing")),
         "status": call.status,
-        "subresource_uris": {snake(part): f"{uri}/{part}.json" for part in CALL_PARTS},
+        "subresource_uris": {name: f"{uri}/{part}.json" for name, part in CALL_PARTS.items()},
         "to": call.to,
         "to_formatted": call.to,
         "trunk_sid": None,

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, exists, or_, select, update
+from sqlalchemy import Row, and_, bindparam, exists, or_, select, update
 
 from dispatch.codes import Message
 from dispatch.incident import SETTLING, Channel, NotificationKind, State, Target
@@ -33,20 +33,23 @@ _RINGS_FOR_NOBODY = exists().where(
 ).correlate(_OUTBOX)
 
 
+_CALLED_OFF = (
+    update(_OUTBOX)
+    .where(
+        _OUTBOX.c.status == SENT,
+        _OUTBOX.c.channel == Channel.VOICE.value,
+        _OUTBOX.c.answered_at.is_(None),
+        _RINGS_FOR_NOBODY,
+    )
+    .values(status=CALLING_OFF, due_at=bindparam("now"))
+)
+_OF_CASE = _CALLED_OFF.where(_OUTBOX.c.incident_id == bindparam("of"))
+_OF_CALL = _CALLED_OFF.where(_OUTBOX.c.id == bindparam("of"))
+
+
 def call_off(tx: Tx, now: datetime, *, incident_id: UUID | None = None, notification_id: UUID | None = None) -> None:
     """Calls of a case, or one call, that may still ring and need nobody to pick up: have them hung up."""
-    which = _OUTBOX.c.incident_id == incident_id if incident_id else _OUTBOX.c.id == notification_id
-    tx.conn.execute(
-        update(_OUTBOX)
-        .where(
-            which,
-            _OUTBOX.c.status == SENT,
-            _OUTBOX.c.channel == Channel.VOICE.value,
-            _OUTBOX.c.answered_at.is_(None),
-            _RINGS_FOR_NOBODY,
-        )
-        .values(status=CALLING_OFF, due_at=now)
-    )
+    tx.conn.execute(_OF_CASE if incident_id else _OF_CALL, {"of": incident_id or notification_id, "now": now})
 
 
 def in_vain(tx: Tx, notification_id: UUID) -> bool:

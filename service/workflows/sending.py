@@ -194,6 +194,10 @@ def _still_ours(house: House, worker: str, row: Row[Any]) -> bool:
 
 
 def _sent(house: House, row: Row[Any], receipt: Receipt, doubted: bool) -> None:
+    told: OrderedDict[UUID, None] = house.extras.setdefault("help_told", OrderedDict())
+    # Later messages of a case need not open it to stamp when help was first told.
+    stamps = row.target != Target.PATIENT and other_kind(row) is None and row.incident_id not in told
+
     def work(tx: Tx) -> None:
         now = house.clock()
         # Callbacks take the same lock: none of them comes between this look and this word.
@@ -214,24 +218,26 @@ def _sent(house: House, row: Row[Any], receipt: Receipt, doubted: bool) -> None:
             # Taken while it was on its way to the carrier.
             calling_off.call_off(tx, now, notification_id=row.id)
         spending.sent(house, tx, row, now)
+        if stamps:
+            _stamp_told(house, tx, row, now)
 
     house.committer.run(work, key=row.patient_id)
     if row.channel in {Channel.VOICE, Channel.TEXT}:
         carriers.accepted(house)
-    if row.target != Target.PATIENT and other_kind(row) is None:
-        _help_told(house, row)
+    if stamps:
+        told[row.incident_id] = None
+        while len(told) > REMEMBERED:
+            told.popitem(last=False)
     log("notification_sent", incident=row.incident_id, step=row.step, channel=row.channel, attempt=row.attempt)
 
 
-def _help_told(house: House, row: Row[Any]) -> None:
-    """Stamp when help was first told; later messages of a case need not open it for that."""
-    told: OrderedDict[UUID, None] = house.extras.setdefault("help_told", OrderedDict())
-    if row.incident_id in told:
-        return
-    _try(house, row, lambda incident: escalation.notified(incident, house.clock()))
-    told[row.incident_id] = None
-    while len(told) > REMEMBERED:
-        told.popitem(last=False)
+def _stamp_told(house: House, tx: Tx, row: Row[Any], now: datetime) -> None:
+    try:
+        case = cases.load(house, tx, row.patient_id, row.incident_id)
+        if case is not None:
+            cases.settle(house, tx, case, escalation.notified(case.incident, now), now)
+    except SealingError as error:
+        _unreadable(row, error)
 
 
 def _failed(house: House, worker: str, row: Row[Any], error: NotificationError) -> None:
@@ -322,5 +328,9 @@ def _try(house: House, row: Row[Any], rule: Callable[[Incident], Decision]) -> N
     try:
         cases.change(house, row.patient_id, row.incident_id, rule)
     except SealingError as error:
-        # The tick meets the same case, and puts the desk on it.
-        warn("record_unreadable", table="incident", record=row.incident_id, why=type(error).__name__)
+        _unreadable(row, error)
+
+
+def _unreadable(row: Row[Any], error: SealingError) -> None:
+    """The tick meets the same case, and puts the desk on it."""
+    warn("record_unreadable", table="incident", record=row.incident_id, why=type(error).__name__)
