@@ -22,6 +22,8 @@ from service.tools.torture.clock import ClockHand
 LOOK_S = 0.4
 STUCK_S = 45.0
 """An open case whose next step has been overdue, or too far off, for so long is an orphan in all but name."""
+LATE_S = 10.0
+"""A step overdue for longer means that the machine can hardly follow; locks and kills alone make it seldom so late."""
 FARTHEST = timedelta(minutes=16)
 """No delay of any policy is longer."""
 SETTLED = {state.value for state in SETTLING}
@@ -60,6 +62,8 @@ class Board:
         """Open cases by id; replaced whole at each look, so whoever reads it sees one moment."""
         self.opened = 0
         self.looks = 0
+        self.late = 0
+        """How many open cases are amiss for longer than ``LATE_S``, as of the last look."""
         self.orphans: set[UUID] = set()
         self.found: Counter[str] = Counter()
         self.step_late_most_s = 0.0
@@ -94,6 +98,7 @@ class Board:
             self._audit(case, row.next_step_at, now, wall)
             seen[row.id] = case
         self.cases = seen
+        self.late = sum(one.amiss_since is not None and now - one.amiss_since > LATE_S for one in seen.values())
         self.looks += 1
 
     def _audit(self, case: CaseNow, next_step_at: datetime | None, now: float, wall: datetime) -> None:

@@ -37,8 +37,10 @@ from service.tools.torture.town import Town, dice, settle
 OK, NOT_MET, USAGE = 0, 1, 2
 PATIENTS = (60, 300)
 OPEN_SHARE = 0.8
-OPEN_MOST = 160
+OPEN_MOST = 220
 """More at once than a district of thousands has in its worst hour."""
+LATE_MOST = 5
+"""With so many cases late, nothing more befalls anybody until the machine has caught up."""
 CALM_INCIDENTS = (10, 200)
 CALM_PER_S = 2.0
 CALM_AFTER_S = 5.0
@@ -199,7 +201,7 @@ class Torture:
             return min(self.calm_incidents, int(passed * CALM_PER_S))
         kills, incidents = int(self.given.kills), int(self.given.incidents)
         ahead = kills and self.board.opened / max(1, incidents) > self.torturer.kills / kills + LEAD
-        if ahead or self.board.opened >= incidents:
+        if ahead or self.board.opened >= incidents or self.board.late >= LATE_MOST:
             return 0
         room = min(OPEN_MOST, int(OPEN_SHARE * len(self.town.wards))) - self.board.under_way
         return self.crowd.posted + max(0, min(room, incidents - self.board.opened, 3))
