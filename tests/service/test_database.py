@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import event
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlmodel import SQLModel
 
 from service.store import incidents as store
@@ -104,6 +105,84 @@ def test_a_failing_piece_of_work_does_not_harm_its_neighbours(database: Database
     assert isinstance(results[1], IntegrityError)
     assert results[2:] == list(range(14))
     assert names(database) == {"first", *(f"good {n}" for n in range(14))}
+
+
+def grouped(committer: Committer, works: list[Callable[[Tx], Any]]) -> list[Any]:
+    """Run them while whoever may commit is held up, so that they come in groups; a result or an error for each."""
+    results: list[Any] = [None] * len(works)
+    held, begun, free = [], [], threading.Event()
+
+    def hold(_tx: Tx) -> None:
+        held.append(None)
+        free.wait(30)
+
+    def run(i: int) -> None:
+        begun.append(i)
+        try:
+            results[i] = committer.run(works[i])
+        except Exception as error:  # noqa: BLE001 - what it raised is the result
+            results[i] = error
+
+    def be_held() -> None:
+        with suppress(OperationalError):
+            committer.run(hold)
+
+    holders = [threading.Thread(target=be_held) for _ in range(4)]
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(len(works))]
+    for thread in holders:
+        thread.start()
+    until(lambda: bool(held))
+    time.sleep(0.05)  # on PostgreSQL all four are held up by now, on SQLite the others wait for the first
+    for thread in threads:
+        thread.start()
+    until(lambda: len(begun) == len(works))
+    time.sleep(0.05)
+    free.set()
+    for thread in [*holders, *threads]:
+        thread.join()
+    return results
+
+
+def test_what_is_refused_costs_its_neighbours_one_commit_more_and_not_one_each(database: Database) -> None:
+    commits: list[Any] = []
+
+    def refused(_tx: Tx) -> None:
+        raise KeyError("refused")
+
+    def good(number: int) -> Callable[[Tx], None]:
+        return lambda tx: organisation(tx, f"good {number}")
+
+    event.listen(database.engine, "commit", commits.append)
+    results = grouped(Committer(database), [refused, *(good(n) for n in range(20))])
+    assert isinstance(results[0], KeyError)
+    assert names(database) == {f"good {n}" for n in range(20)}
+    assert len(commits) <= 12
+
+
+def test_when_nothing_can_be_written_all_who_wait_are_told_after_one_of_them_was_tried(database: Database) -> None:
+    tried: list[None] = []
+
+    def full(_tx: Tx) -> None:
+        tried.append(None)
+        raise OperationalError("INSERT", {}, Exception("the disk is full"))
+
+    results = grouped(Committer(database), [full] * 40)
+    assert all(isinstance(result, OperationalError) for result in results)
+    assert len(tried) <= 16
+
+
+@pytest.mark.postgres
+def test_who_waits_for_a_locked_patient_does_not_keep_the_others(postgres: Callable[[str], str]) -> None:
+    database = Database(postgres("lanes").replace("postgresql://", "postgresql+psycopg://"))
+    schema.upgrade(database)
+    committer, freed = Committer(database), threading.Event()
+    waits = threading.Thread(target=committer.run, args=(lambda _tx: freed.wait(30),))
+    waits.start()
+    committer.run(lambda tx: organisation(tx, "another"))
+    assert names(database) == {"another"}
+    freed.set()
+    waits.join()
+    database.dispose()
 
 
 def test_what_is_done_for_many_shares_commits_and_one_failure_is_told_when_all_are_done(database: Database) -> None:
