@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import fcntl
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, bindparam, create_engine, event, insert, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    InvalidatePoolError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.store import spending
 from service.store.tables import Counter, Event, table
 
 _READ = "ansim_read"
+_RESTS_SINCE = "ansim_rests_since"
+_RESTED_S = 1.0
 _GROUP_MOST = 64
 _AT_A_TIME = 16
 _LEADERS = 4
@@ -93,15 +104,20 @@ class Database:
         self.is_sqlite = url.startswith("sqlite")
         # Parameters stay out of error messages: those end up in logs.
         options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 20, "hide_parameters": True}
-        options["pool_pre_ping"] = True
+        reading: dict[str, Any] = {_READ: True}
         if self.is_sqlite:
             options["connect_args"] = {"timeout": 30, "check_same_thread": False}
-            options["pool_pre_ping"] = False
+        else:
+            # Each statement sees what was committed before it all the same, and needs no BEGIN and no ROLLBACK.
+            reading["isolation_level"] = "AUTOCOMMIT"
         self.engine: Engine = create_engine(url, **options)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _sqlite_connect)
             event.listen(self.engine, "begin", _sqlite_begin)
-        self._reader = self.engine.execution_options(**{_READ: True})
+        else:
+            event.listen(self.engine, "checkin", _rests)
+            event.listen(self.engine, "checkout", partial(_still_there, self.engine.dialect))
+        self._reader = self.engine.execution_options(**reading)
         self._gate = _Gate(self.engine.url.database if self.is_sqlite else None)
 
     @contextmanager
@@ -114,7 +130,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
-        """A snapshot for reading."""
+        """For reading: a snapshot on SQLite; on PostgreSQL each statement sees what is committed by then."""
         with self._reader.connect() as conn, conn.begin():
             yield Tx(conn)
 
@@ -167,6 +183,20 @@ def _sqlite_connect(connection: Any, _record: Any) -> None:
 
 def _sqlite_begin(conn: Connection) -> None:
     conn.exec_driver_sql("BEGIN" if conn.get_execution_options().get(_READ) else "BEGIN IMMEDIATE")
+
+
+def _rests(_connection: Any, record: Any) -> None:
+    record.info[_RESTS_SINCE] = time.monotonic()
+
+
+def _still_there(dialect: Any, connection: Any, record: Any, _proxy: Any) -> None:
+    """A connection that has rested may lead to a server that is gone: it is tried before it is used."""
+    if time.monotonic() - record.info.get(_RESTS_SINCE, time.monotonic()) < _RESTED_S:
+        return
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise InvalidatePoolError from error
 
 
 Many = Callable[[Tx, list[Any], bool], list[Any]]

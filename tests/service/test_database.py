@@ -185,6 +185,27 @@ def test_who_waits_for_a_locked_patient_does_not_keep_the_others(postgres: Calla
     database.dispose()
 
 
+@pytest.mark.postgres
+def test_connections_that_were_cut_while_nobody_used_them_cost_nobody_anything(
+    postgres: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres("cut")
+    database = Database(url.replace("postgresql://", "postgresql+psycopg://"))
+    schema.upgrade(database)
+    names(database)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    later = time.monotonic() + 2
+    monkeypatch.setattr("service.store.database.time.monotonic", lambda: later)
+    assert names(database) == set()
+    Committer(database).run(lambda tx: organisation(tx, "after"))
+    assert names(database) == {"after"}
+    database.dispose()
+
+
 def test_what_is_done_for_many_shares_commits_and_one_failure_is_told_when_all_are_done(database: Database) -> None:
     committer, begun, commits = Committer(database), [], []
     event.listen(database.engine, "commit", commits.append)
