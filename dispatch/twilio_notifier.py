@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
@@ -328,9 +328,11 @@ class TwilioNotifier:
 def _carriers_now() -> datetime | None:
     """The carrier's clock as of its last answer: ours may have been an hour ahead when a message went out."""
     try:
-        return parsedate_to_datetime(QuietHttpClient.answered_at.get())
+        at = parsedate_to_datetime(QuietHttpClient.answered_at.get())
     except (TypeError, ValueError):
         return None
+    # "-0000" is UTC, too, and Python makes a time without a zone of it.
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _check(account_sid: str, auth_token: str, from_number: str, public_url: str, timeout_s: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from email.utils import format_datetime
 from importlib.resources import files
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +26,10 @@ class _SilentHandler(WSGIRequestHandler):
     def log_request(self, *_args: Any, **_kwargs: Any) -> None:
         """Say nothing."""
 
+    def date_time_string(self, _timestamp: float | None = None) -> str:
+        """The network's own time: by it and by when a call was made the service reckons how old that is."""
+        return format_datetime(now(), usegmt=True)
+
 
 def create_app(network: LoopbackNetwork) -> Flask:
     """The REST API, the levers and the page over one network."""
@@ -33,13 +38,6 @@ def create_app(network: LoopbackNetwork) -> Flask:
     app.register_blueprint(rest_blueprint(network))
     app.register_blueprint(solapi_blueprint(network))
     app.register_blueprint(control_blueprint(network))
-
-    @app.after_request
-    def date(answer: Response) -> Response:
-        """The network's own time: by it and by when a call was made the service reckons how old that is."""
-        answer.date = now()
-        return answer
-
     page = (files(__package__) / "page.html").read_text(encoding="utf-8")
 
     @app.get("/")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 import pytest
 import requests
@@ -145,6 +146,17 @@ def test_a_found_call_tells_its_age_by_the_carriers_own_clock(server, notifier):
     server.network.call(sid).times["created"] -= timedelta(seconds=40)
     (found,) = notifier.find_call(MOTHER, datetime.now(UTC) - timedelta(hours=1), "n1").receipts
     assert found.age_s == pytest.approx(40, abs=3)
+
+
+@pytest.mark.parametrize("said", ["{:%a, %d %b %Y %H:%M:%S} -0000", "{0:%a, %d %b %Y %H:%M:%S} GMT, {0:%a, %d}", ""])
+def test_a_call_is_found_whatever_the_carrier_says_of_the_time(server, notifier, monkeypatch, said):
+    sid = notifier.place_call(request()).id
+    monkeypatch.setattr(twilio_notifier, "parsedate_to_datetime", _saying(said.format(datetime.now(UTC))))
+    assert ids(notifier.find_call(MOTHER, datetime.now(UTC) - timedelta(seconds=5), "n1")) == [sid]
+
+
+def _saying(said):
+    return lambda _header: parsedate_to_datetime(said)
 
 
 def test_a_text_is_found_by_its_words_and_not_by_its_number_alone(server, notifier):

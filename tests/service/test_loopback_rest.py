@@ -44,6 +44,12 @@ def idle(server: LoopbackServer) -> None:
         time.sleep(0.005)
 
 
+def test_an_answer_tells_the_networks_own_time_and_tells_it_once(server, monkeypatch):
+    monkeypatch.setattr("service.loopback.server.now", lambda: datetime(2026, 3, 2, 1, 0, tzinfo=UTC))
+    answer = requests.get(f"{server.url}/_idle", timeout=5)
+    assert answer.headers["Date"] == "Mon, 02 Mar 2026 01:00:00 GMT"
+
+
 def test_a_call_has_the_shape_that_twilio_documents(server, client):
     raw = requests.post(
         f"{server.url}/2010-04-01/Accounts/{SID}/Calls.json",
