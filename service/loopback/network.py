@@ -71,8 +71,6 @@ class LoopbackNetwork:
         """Stop everything; calls under way simply stop."""
         self.closing.set()
         self._clockwork.close()
-        self._poster.close()
-        self._reports.close()
 
     # Settings
 

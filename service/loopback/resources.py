@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -50,6 +51,7 @@ class RestError(Exception):
         return answer
 
 
+@lru_cache(10_000)
 def rfc2822(at: datetime | None) -> str | None:
     return format_datetime(at) if at else None
 

@@ -8,11 +8,10 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit, urlunsplit
 from uuid import uuid4
-
-import requests
 
 HEADERS = {"User-Agent": "TwilioProxy/1.1", "Accept": "*/*", "Connection": "close"}
 
@@ -44,15 +43,6 @@ class Answer:
         return self.problem if self.status is None else self.status
 
 
-def plain_session() -> requests.Session:
-    """Connections that no machine-wide proxy may swallow."""
-    session = requests.Session()
-    session.trust_env = False
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=64))
-    return session
-
-
 class ReportPoster:
     """Sends SOLAPI's reports: JSON, with the digest of a shared secret, and again when refused.
 
@@ -63,7 +53,6 @@ class ReportPoster:
 
     def __init__(self, secret: str) -> None:
         self._shown = hashlib.sha1(secret.encode()).hexdigest() if secret else ""
-        self._session = plain_session()
 
     @staticmethod
     def form(report: Mapping[str, Any]) -> dict[str, str]:
@@ -77,11 +66,8 @@ class ReportPoster:
             headers["X-Solapi-Secret"] = self._shown
         answers: list[Answer] = []
         while len(answers) < self.TRIES and not (answers and answers[-1].good):
-            answers.append(once(self._session, method, url, form["Report"].encode(), headers, timeout_s))
+            answers.append(once(method, url, form["Report"].encode(), headers, timeout_s))
         return answers
-
-    def close(self) -> None:
-        self._session.close()
 
 
 class Poster:
@@ -89,7 +75,6 @@ class Poster:
 
     def __init__(self, auth_token: str) -> None:
         self._auth_token = auth_token
-        self._session = plain_session()
 
     def send(self, method: str, url: str, form: Mapping[str, str], timeout_s: float) -> list[Answer]:
         """Every answer in order: a second try follows only after no answer or a 5xx."""
@@ -101,28 +86,27 @@ class Poster:
             "X-Twilio-Signature": signature(self._auth_token, url, form),
             "I-Twilio-Idempotency-Token": str(uuid4()),
         }
-        answers = [once(self._session, method, url, form or None, headers, timeout_s)]
+        if form:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        body = urlencode(form).encode() if form else None
+        answers = [once(method, url, body, headers, timeout_s)]
         if answers[0].status is None or answers[0].status >= 500:
-            answers.append(once(self._session, method, url, form or None, headers, timeout_s))
+            answers.append(once(method, url, body, headers, timeout_s))
         return answers
 
-    def close(self) -> None:
-        self._session.close()
 
-
-def once(
-    session: requests.Session,
-    method: str,
-    url: str,
-    data: Mapping[str, str] | bytes | None,
-    headers: Mapping[str, str],
-    timeout_s: float,
-) -> Answer:
-    """One try."""
+def once(method: str, url: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float) -> Answer:
+    """One try, straight to the address: no redirect, and no machine-wide proxy."""
+    parts = urlsplit(url)
+    connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = connect(parts.hostname or "", parts.port, timeout=timeout_s)
     try:
-        answer = session.request(method, url, data=data, headers=headers, timeout=timeout_s, allow_redirects=False)
-    except requests.Timeout:
+        connection.request(method, urlunsplit(("", "", parts.path or "/", parts.query, "")), body, dict(headers))
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.read(), answer.headers.get("Content-Type", ""))
+    except TimeoutError:
         return Answer(None, problem="timeout")
-    except requests.RequestException as error:
+    except (OSError, HTTPException) as error:
         return Answer(None, problem=type(error).__name__)
-    return Answer(answer.status_code, answer.content, answer.headers.get("Content-Type", ""))
+    finally:
+        connection.close()
