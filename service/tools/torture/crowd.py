@@ -33,6 +33,8 @@ from service.tools.torture.town import (
 POSTERS = 20
 STAFF = 20
 REST_S = 0.1
+REFUSED_S = 0.5
+"""Rest after an answer that says "later"."""
 LOOKED_AFTER = 0.75
 PATIENCE_S = (10.0, 30.0)
 ANSWER_MOST_S = 240.0
@@ -169,7 +171,7 @@ class Crowd:
                 return True
             if answer.status_code < 500:
                 break
-            time.sleep(REST_S)
+            time.sleep(REFUSED_S)
         self.unanswered.append(f"{ward.sign} of ward {ward.number}")
         return False
 
@@ -250,7 +252,7 @@ class Crowd:
             self._count(self.actions, f"{action}_{answer.status_code}")
             if answer.status_code < 500:
                 return
-            time.sleep(0.2)
+            time.sleep(REFUSED_S)
 
     def _count(self, counter: Counter[str], name: str) -> None:
         with self._turn:
