@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -27,6 +27,12 @@ def of(tx: Tx, person_id: UUID) -> Sequence[Row[Any]]:
         .where(_PUSH.c.person_id == person_id, _PUSH.c.ended_at.is_(None))
         .order_by(_PUSH.c.created_at.desc(), _PUSH.c.id.desc())
     ).all()
+
+
+def owners(tx: Tx, person_ids: Collection[UUID]) -> set[UUID]:
+    """Which of these people have a live browser."""
+    query = select(_PUSH.c.person_id).where(_PUSH.c.person_id.in_(person_ids), _PUSH.c.ended_at.is_(None))
+    return set(tx.conn.execute(query).scalars())
 
 
 def of_dispatchers(tx: Tx, organisation_id: UUID) -> list[UUID]:

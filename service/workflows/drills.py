@@ -39,6 +39,7 @@ from service.workflows import (
     virtual_bands,
 )
 from service.workflows.house import House, log, new_id, warn, where
+from service.workflows.plans import Known
 from service.workflows.telephone_stages import FIRST_MENU, SAID_TWICE
 
 BEGUN_AT_ONCE = 1
@@ -92,19 +93,19 @@ def begin(house: House, patient_id: UUID, by: str = SYSTEM) -> UUID:
 def _rungs(house: House, tx: Tx, patient_id: UUID, now: datetime) -> list[Rung]:
     """The contacts as a real incident would find them now, in order."""
     members = [member.person_id for member in people_store.caregivers(tx, patient_id)]
-    rows = {row.id: row for row in people_store.people(tx, members)}
-    found = [rung_of(house, tx, rows[person_id], now) for person_id in members if person_id in rows]
+    them = plans.known(house, tx, members)
+    found = [rung_of(house, them, them.people[person_id], now) for person_id in members if person_id in them.people]
     return [rung for rung in found if rung is not None]
 
 
-def rung_of(house: House, tx: Tx, person: Row[Any], now: datetime, number: str = "") -> Rung | None:
+def rung_of(house: House, them: Known, person: Row[Any], now: datetime, number: str = "") -> Rung | None:
     """One contact with how they can be reached, or at this number; None for who never left one or an address."""
     try:
-        profile, found = people.open_profile(house, person), people.number_of(house, tx, person.id)
+        profile = people.open_profile(house, person)
     except SealingError as error:
         warn("record_unreadable", table="person", record=person.id, why=type(error).__name__)
         return Rung(person_id=person.id, language=person.language, channels=())
-    contact = plans.contact(house, tx, person, profile, number or (found[0] if found else None), now)
+    contact = plans.contact(house, them, person, profile, now, number)
     if not contact.channels and not profile.phones:
         return None
     return Rung(

@@ -148,7 +148,7 @@ def give(house: House, tx: Tx, person: Row[Any], phone: str, now: datetime) -> b
     if phone == current:
         keep(house, tx, person, msgspec.structs.replace(profile, change=None))
         return True
-    at_once = current is None or not plans.proven(house, tx, person.id, current, now)
+    at_once = current is None or not plans.proven(house, store.phones_of(tx, [person.id]), current, now)
     phones = [phone, *(one for one in profile.phones if one != phone)] if at_once else profile.phones
     change = NumberChange(new=phone, old=current, at=now, at_once=at_once)
     keep(house, tx, person, msgspec.structs.replace(profile, phones=phones, change=change))

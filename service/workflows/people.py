@@ -302,19 +302,28 @@ def profiles(house: House, tx: Tx, person_ids: Iterable[UUID]) -> dict[UUID, Pro
 
 
 def number_of(house: House, tx: Tx, person_id: UUID) -> tuple[str, str] | None:
-    """The first number of a person that nobody said is wrong, with their language; one that works before others."""
+    """The number that a person is rung at, with their language; None: there is none."""
     row = store.person(tx, person_id)
     if row is None:
         return None
-    known = {bytes(one.phone_index): one for one in store.phones_of(tx, [person_id])}
+    number = number_in(house, open_profile(house, row), store.phones_of(tx, [person_id]))
+    return (number, row.language) if number else None
+
+
+def number_in(house: House, profile: Profile, known: Iterable[Row[Any]]) -> str | None:
+    """The first number of a profile that nobody said is wrong; one that works before others.
+
+    ``known``: what is known of this person's numbers.
+    """
+    by_index = {bytes(one.phone_index): one for one in known}
     right, working = [], []
-    for phone in open_profile(house, row).phones:
-        one = known.get(house.keys.blind_index("phone", phone))
+    for phone in profile.phones:
+        one = by_index.get(house.keys.blind_index("phone", phone))
         if one is None or one.retired_at is None:
             right.append(phone)
             working += [phone] if one is None or one.broken_at is None else []
     phones = working or right
-    return (phones[0], row.language) if phones else None
+    return phones[0] if phones else None
 
 
 def email_of(house: House, tx: Tx, person_id: UUID) -> tuple[str, str] | None:

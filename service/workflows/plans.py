@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Row
@@ -22,6 +24,27 @@ VERIFIED_FOR = timedelta(days=180)
 REACHED = {Reach.VOICE: Channel.VOICE, Reach.TEXT: Channel.TEXT}
 
 
+class Known(NamedTuple):
+    """What the database knows of people who may be rung, read for all of them at once."""
+
+    people: dict[UUID, Row[Any]]
+    phones: dict[UUID, list[Row[Any]]]
+    browsers: set[UUID]
+    """Who has a live browser that we may push to."""
+
+
+def known(house: House, tx: Tx, person_ids: Iterable[UUID]) -> Known:
+    wanted = list(person_ids)
+    phones: dict[UUID, list[Row[Any]]] = defaultdict(list)
+    for one in people_store.phones_of(tx, wanted):
+        phones[one.person_id].append(one)
+    return Known(
+        people={row.id: row for row in people_store.people(tx, wanted)},
+        phones=phones,
+        browsers=browser_store.owners(tx, wanted) if house.pusher is not None else set(),
+    )
+
+
 def policy_for(house: House, tx: Tx, patient: Row[Any]) -> tuple[Policy, list[tuple[str, UUID]]]:
     """The escalation policy as it stands now, to be frozen into an incident.
 
@@ -37,9 +60,9 @@ def policy_for(house: House, tx: Tx, patient: Row[Any]) -> tuple[Policy, list[tu
         broken.append(("patient", patient.patient_id))
     now = house.clock()
     members = [member.person_id for member in people_store.caregivers(tx, patient.patient_id)]
-    rows = {row.id: row for row in people_store.people(tx, members)}
-    found = [_readable_contact(house, tx, rows[person_id], now, broken) for person_id in members if person_id in rows]
-    own = _readable_number(house, tx, patient.patient_id, broken)
+    them = known(house, tx, [*members, patient.patient_id])
+    found = [_readable_contact(house, them, person_id, now, broken) for person_id in members]
+    own = _readable_number(house, them, patient.patient_id, broken)
     document, version = policies.document_for(house, tx, patient, broken)
     policy = document.policy(
         version=version,
@@ -47,31 +70,34 @@ def policy_for(house: House, tx: Tx, patient: Row[Any]) -> tuple[Policy, list[tu
         can_be_asked=care.voice_works and own is not None,
         may_cancel=not care.dementia,
         duress_digit=care.duress_digit,
-        language=own[1] if own else "ko",
+        language=them.people[patient.patient_id].language if own else "ko",
         utc_offset_s=people.utc_offset_s(house, now),
     )
     return policy, broken
 
 
 def _readable_contact(
-    house: House, tx: Tx, person: Row[Any], now: datetime, broken: list[tuple[str, UUID]]
+    house: House, them: Known, person_id: UUID, now: datetime, broken: list[tuple[str, UUID]]
 ) -> Contact | None:
     """One contact with how they can be reached; a broken record must not cost the others their call."""
-    try:
-        profile, number = people.open_profile(house, person), people.number_of(house, tx, person.id)
-    except SealingError as error:
-        warn("record_unreadable", table="person", record=person.id, why=type(error).__name__)
-        broken.append(("person", person.id))
+    person = them.people.get(person_id)
+    if person is None:
         return None
-    return contact(house, tx, person, profile, number[0] if number else None, now)
-
-
-def _readable_number(
-    house: House, tx: Tx, person_id: UUID, broken: list[tuple[str, UUID]]
-) -> tuple[str, str] | None:
-    """As ``people.number_of``; the person's own broken record must not cost them the call to their contacts."""
     try:
-        return people.number_of(house, tx, person_id)
+        return contact(house, them, person, people.open_profile(house, person), now)
+    except SealingError as error:
+        warn("record_unreadable", table="person", record=person_id, why=type(error).__name__)
+        broken.append(("person", person_id))
+        return None
+
+
+def _readable_number(house: House, them: Known, person_id: UUID, broken: list[tuple[str, UUID]]) -> str | None:
+    """The person's own; their own broken record must not cost them the call to their contacts."""
+    person = them.people.get(person_id)
+    if person is None:
+        return None
+    try:
+        return people.number_in(house, people.open_profile(house, person), them.phones.get(person_id, ()))
     except SealingError as error:
         warn("record_unreadable", table="person", record=person_id, why=type(error).__name__)
         broken.append(("person", person_id))
@@ -79,19 +105,21 @@ def _readable_number(
 
 
 def contact(
-    house: House, tx: Tx, person: Row[Any], profile: people.Profile, number: str | None, now: datetime
+    house: House, them: Known, person: Row[Any], profile: people.Profile, now: datetime, number: str | None = None
 ) -> Contact:
-    """How one contact may be reached now, as an incident will remember it.
+    """How one contact may be reached now, as an incident will remember it; at ``number`` where one is given.
 
     A telephone for which the carrier declares nothing is rung all the same: a try costs nothing.
     """
+    phones = them.phones.get(person.id, ())
+    number = number or people.number_in(house, profile, phones)
     channels: list[Channel] = []
     if number is not None:
         declared = _reach(house, number)
         channels += [channel for reach, channel in REACHED.items() if reach in declared]
     if house.mailer is not None and profile.emails:
         channels.append(Channel.EMAIL)
-    if house.pusher is not None and browser_store.of(tx, person.id):
+    if person.id in them.browsers:
         channels.append(Channel.PUSH)
     if number is not None and not channels:
         channels.append(Channel.VOICE)
@@ -99,7 +127,7 @@ def contact(
         person_id=person.id,
         language=person.language,
         channels=tuple(channels),
-        verified=number is not None and proven(house, tx, person.id, number, now),
+        verified=number is not None and proven(house, phones, number, now),
         quiet=tuple(profile.quiet),
         away_until=profile.away_until,
     )
@@ -112,11 +140,10 @@ def _reach(house: House, number: str) -> frozenset[Reach]:
         return frozenset({Reach.VOICE, Reach.TEXT})
 
 
-def proven(house: House, tx: Tx, person_id: UUID, number: str, now: datetime) -> bool:
+def proven(house: House, phones: Iterable[Row[Any]], number: str, now: datetime) -> bool:
     """Whether somebody proved lately that this number is this person's, and nothing spoke against it since."""
     index = house.keys.blind_index("phone", number)
-    known = [one for one in people_store.phones_of(tx, [person_id]) if bytes(one.phone_index) == index]
-    return any(counts(one, now) for one in known)
+    return any(counts(one, now) for one in phones if bytes(one.phone_index) == index)
 
 
 def counts(phone: Row[Any], now: datetime) -> bool:

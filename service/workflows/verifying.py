@@ -20,7 +20,7 @@ from service.sealing import SealingError
 from service.store import drills as store
 from service.store import people as people_store
 from service.store.database import Tx
-from service.workflows import contacts, drill_book, drill_times, drills, numbers, people
+from service.workflows import contacts, drill_book, drill_times, drills, numbers, people, plans
 from service.workflows.drills import NobodyToReach
 from service.workflows.house import House, log, new_id
 
@@ -132,7 +132,7 @@ def _rung(house: House, tx: Tx, person: Row[Any], patient_id: UUID, now: datetim
     except SealingError:
         change = None  # shown as a broken link, like everybody whose record does not open
     number = change.new if change is not None and change.pending else ""
-    rung = drills.rung_of(house, tx, person, now, number)
+    rung = drills.rung_of(house, plans.known(house, tx, [person.id]), person, now, number)
     if rung is None:
         raise NobodyToReach(f"{person.id} has no number")
     own = person.id == patient_id
