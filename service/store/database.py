@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -104,12 +104,8 @@ class Database:
         self.is_sqlite = url.startswith("sqlite")
         # Parameters stay out of error messages: those end up in logs.
         options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 20, "hide_parameters": True}
-        reading: dict[str, Any] = {_READ: True}
         if self.is_sqlite:
             options["connect_args"] = {"timeout": 30, "check_same_thread": False}
-        else:
-            # Each statement sees what was committed before it all the same, and needs no BEGIN and no ROLLBACK.
-            reading["isolation_level"] = "AUTOCOMMIT"
         self.engine: Engine = create_engine(url, **options)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _sqlite_connect)
@@ -117,7 +113,7 @@ class Database:
         else:
             event.listen(self.engine, "checkin", _rests)
             event.listen(self.engine, "checkout", partial(_still_there, self.engine.dialect))
-        self._reader = self.engine.execution_options(**reading)
+        self._reader = self.engine.execution_options(**{_READ: True})
         self._gate = _Gate(self.engine.url.database if self.is_sqlite else None)
 
     @contextmanager
@@ -131,7 +127,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """For reading: a snapshot on SQLite; on PostgreSQL each statement sees what is committed by then."""
-        with self._reader.connect() as conn, conn.begin():
+        with self._reader.connect() as conn, nullcontext() if self.is_sqlite else _no_transaction(conn), conn.begin():
             yield Tx(conn)
 
     def dispose(self) -> None:
@@ -183,6 +179,18 @@ def _sqlite_connect(connection: Any, _record: Any) -> None:
 
 def _sqlite_begin(conn: Connection) -> None:
     conn.exec_driver_sql("BEGIN" if conn.get_execution_options().get(_READ) else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _no_transaction(conn: Connection) -> Iterator[None]:
+    """Each statement sees what was committed before it all the same, and needs no BEGIN and no ROLLBACK."""
+    raw: Any = conn.connection.dbapi_connection
+    raw.autocommit = True
+    try:
+        yield
+    finally:
+        if not raw.closed:
+            raw.autocommit = False
 
 
 def _rests(_connection: Any, record: Any) -> None:
