@@ -47,6 +47,13 @@ _OF_CASE = _CALLED_OFF.where(_OUTBOX.c.incident_id == bindparam("of"))
 _OF_CALL = _CALLED_OFF.where(_OUTBOX.c.id == bindparam("of"))
 
 
+_RUNG_OUT = (
+    update(_OUTBOX)
+    .where(_OUTBOX.c.status == CALLING_OFF, _OUTBOX.c.sent_at < bindparam("before"))
+    .values(status=SENT)
+)
+
+
 def call_off(tx: Tx, now: datetime, *, incident_id: UUID | None = None, notification_id: UUID | None = None) -> None:
     """Calls of a case, or one call, that may still ring and need nobody to pick up: have them hung up."""
     tx.conn.execute(_OF_CASE if incident_id else _OF_CALL, {"of": incident_id or notification_id, "now": now})
@@ -62,12 +69,19 @@ def any_waiting(tx: Tx, now: datetime) -> bool:
     return tx.conn.execute(select(_OUTBOX.c.id).where(_waiting(now)).limit(1)).first() is not None
 
 
-def claim(tx: Tx, now: datetime, again: datetime, most: int) -> list[Row[Any]]:
-    """Calls to hang up now; whoever dies over it leaves them to the next who looks at ``again``.
+def claim(tx: Tx, now: datetime, again: datetime, rung_out: datetime, most: int) -> list[Row[Any]]:
+    """Calls to hang up now, the latest first; whoever dies over it leaves them to the next who looks at ``again``.
 
-    What was answered, or is wanted after all, goes on.
+    What was answered, or is wanted after all, goes on; what was sent before ``rung_out`` has long stopped ringing.
     """
-    chosen = select(_OUTBOX.c.id).where(_waiting(now)).limit(most).with_for_update(skip_locked=True)
+    tx.conn.execute(_RUNG_OUT, {"before": rung_out})
+    chosen = (
+        select(_OUTBOX.c.id)
+        .where(_waiting(now))
+        .order_by(_OUTBOX.c.sent_at.desc())
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
     rows = tx.conn.execute(
         update(_OUTBOX).where(_OUTBOX.c.id.in_(chosen)).values(due_at=again).returning(_OUTBOX)
     ).all()

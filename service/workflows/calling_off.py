@@ -15,7 +15,7 @@ from service.workflows.house import House, log, warn, where
 AT_ONCE = 8
 AGAIN = timedelta(seconds=2)
 LONGEST = timedelta(seconds=60)
-"""Policy: how long after it was placed a call that the carrier did not let us hang up is tried again."""
+"""Policy: how long after it was placed a call may still ring, and is tried again where the carrier fails."""
 
 
 def hang_up_due(house: House, pool: Executor) -> list[Future[None]]:
@@ -26,7 +26,7 @@ def hang_up_due(house: House, pool: Executor) -> list[Future[None]]:
             return []
     lease = timedelta(seconds=house.settings.send_lease_s)
     with house.database.write() as tx:
-        rows = store.claim(tx, now, now + lease, AT_ONCE)
+        rows = store.claim(tx, now, now + lease, now - LONGEST, AT_ONCE)
     return [pool.submit(_hang_up, house, row) for row in rows]
 
 

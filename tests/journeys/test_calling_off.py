@@ -231,6 +231,32 @@ def test_carrier_that_never_lets_us_is_asked_no_longer_than_it_may_ring(stage: S
     assert page(stage, home, daughter).status == "sent"
 
 
+def test_call_that_rings_now_is_hung_up_before_those_that_waited_too_long(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daughter, son = stage.person("김민지"), stage.person("김도윤")
+    dispatcher = stage.staff("이서연", "dispatcher")
+    for one in (daughter, son):
+        one.phone.rings_out("lost")
+    with monkeypatch.context() as patch:
+        patch.setattr(calling_off, "hang_up_due", lambda *_jobs: [])
+        first, first_case = sos(stage, daughter)
+        stage.advance(5)
+        assert dispatcher.act(first_case, "acknowledge").status_code == 200
+        stage.advance(120)
+    assert page(stage, first, daughter).status == "calling_off"
+    monkeypatch.setattr(calling_off, "AT_ONCE", 1)
+    hang_up, asked = stage.house.notifier.hang_up, []
+    monkeypatch.setattr(stage.house.notifier, "hang_up", lambda call: asked.append(call.id) or hang_up(call))
+    second, second_case = sos(stage, son)
+    stage.advance(5)
+    assert dispatcher.act(second_case, "acknowledge").status_code == 200
+    stage.advance(10)
+    assert asked[0] == page(stage, second, son).provider_id
+    assert page(stage, first, daughter).provider_id not in asked
+    assert page(stage, first, daughter).status == "sent"
+
+
 def test_call_that_was_on_its_way_to_the_carrier_when_it_was_taken_is_hung_up(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
