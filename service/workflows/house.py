@@ -15,7 +15,8 @@ from uuid_utils.compat import uuid7
 from dispatch.notifier import Mailer, Notifier, PartnerDesk, Pusher
 from service.config import Settings
 from service.sealing import KeyRing
-from service.store.database import Committer, Database
+from service.store.committer import Committer
+from service.store.database import Database
 
 T = TypeVar("T")
 DESK = UUID(int=0)

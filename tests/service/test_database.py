@@ -25,7 +25,8 @@ from sqlmodel import SQLModel
 from service.store import incidents as store
 from service.store import people as people_store
 from service.store import schema
-from service.store.database import Committer, Database, Tx
+from service.store.committer import Committer
+from service.store.database import Database, Tx
 from service.workflows.house import new_id
 
 AT = datetime(2026, 11, 22, 1, 2, 3, 456789, tzinfo=UTC)
