@@ -31,8 +31,6 @@ _RINGS_FOR_NOBODY = exists().where(
         and_(_OUTBOX.c.message.in_(_WHILE_OPEN), _INCIDENT.c.state == State.CLOSED),
     ),
 ).correlate(_OUTBOX)
-
-
 _CALLED_OFF = (
     update(_OUTBOX)
     .where(
@@ -45,8 +43,6 @@ _CALLED_OFF = (
 )
 _OF_CASE = _CALLED_OFF.where(_OUTBOX.c.incident_id == bindparam("of"))
 _OF_CALL = _CALLED_OFF.where(_OUTBOX.c.id == bindparam("of"))
-
-
 _RUNG_OUT = (
     update(_OUTBOX)
     .where(_OUTBOX.c.status == CALLING_OFF, _OUTBOX.c.sent_at < bindparam("before"))

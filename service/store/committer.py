@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from service.store.database import UNAVAILABLE, Database, Tx
+from service.store.database import AWAY, Database, Tx
 
 _GROUP_MOST = 64
 _AT_A_TIME = 16
@@ -156,7 +156,7 @@ class Committer:
         """One piece failed: it runs alone, and the others again, unless there is no writing at all."""
         self._commit_alone(broken)
         others = [job for job in group if job is not broken]
-        if isinstance(broken.error, UNAVAILABLE):
+        if isinstance(broken.error, AWAY):
             _refuse(others, broken.error)
             return
         with self._lock:
@@ -169,7 +169,7 @@ class Committer:
             return
         for number, job in enumerate(group, start=1):
             self._commit_alone(job)
-            if isinstance(job.error, UNAVAILABLE):
+            if isinstance(job.error, AWAY):
                 _refuse(group[number:], job.error)
                 return
 

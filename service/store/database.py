@@ -24,7 +24,9 @@ _READ = "ansim_read"
 _RESTS_SINCE = "ansim_rests_since"
 _RESTED_S = 1.0
 _COUNTER, _EVENT = table(Counter), table(Event)
-UNAVAILABLE = (OperationalError, InterfaceError, InternalError, PoolTimeout, ConnectionError)
+AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeout)
+"""The database itself is locked, full, read-only or away: nobody's work can be written."""
+UNAVAILABLE = (*AWAY, ConnectionError)
 """The database (or the key store) is locked, full, read-only or away: nothing is wrong with what it was asked."""
 
 

@@ -34,6 +34,7 @@ class Known(NamedTuple):
 
 
 def known(house: House, tx: Tx, person_ids: Iterable[UUID]) -> Known:
+    """Three questions to the database, for however many people."""
     wanted = list(person_ids)
     phones: dict[UUID, list[Row[Any]]] = defaultdict(list)
     for one in people_store.phones_of(tx, wanted):

@@ -172,14 +172,31 @@ def test_when_nothing_can_be_written_all_who_wait_are_told_after_one_of_them_was
     assert len(tried) <= 16
 
 
+def test_a_key_store_that_is_away_for_one_person_keeps_nobody_else(database: Database) -> None:
+    def without_key(_tx: Tx) -> None:
+        raise ConnectionError("the key store does not answer")
+
+    works: list[Callable[[Tx], Any]] = [without_key, *(lambda tx, n=n: organisation(tx, f"good {n}") for n in range(9))]
+    results = grouped(Committer(database), works)
+    assert isinstance(results[0], ConnectionError)
+    assert names(database) == {f"good {n}" for n in range(9)}
+
+
 @pytest.mark.postgres
-def test_who_waits_for_a_locked_patient_does_not_keep_the_others(postgres: Callable[[str], str]) -> None:
+def test_a_commit_that_has_to_wait_does_not_keep_the_others(postgres: Callable[[str], str]) -> None:
     database = Database(postgres("lanes").replace("postgresql://", "postgresql+psycopg://"))
     schema.upgrade(database)
-    committer, freed = Committer(database), threading.Event()
-    waits = threading.Thread(target=committer.run, args=(lambda _tx: freed.wait(30),))
+    committer, begun, freed = Committer(database), threading.Event(), threading.Event()
+
+    def wait(_tx: Tx) -> None:
+        begun.set()
+        freed.wait(10)
+
+    waits = threading.Thread(target=committer.run, args=(wait,))
     waits.start()
+    begun.wait(10)
     committer.run(lambda tx: organisation(tx, "another"))
+    assert not freed.is_set() and waits.is_alive()
     assert names(database) == {"another"}
     freed.set()
     waits.join()
