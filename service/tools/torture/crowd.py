@@ -34,7 +34,7 @@ POSTERS = 20
 STAFF = 20
 REST_S = 0.1
 REFUSED_S = 0.5
-"""Rest after an answer that says "later"."""
+"""Rest after an answer that says "later", or none."""
 LOOKED_AFTER = 0.75
 PATIENCE_S = (10.0, 30.0)
 ANSWER_MOST_S = 240.0
@@ -146,6 +146,8 @@ class Crowd:
         self.carrier.set_phone(ward.phone, plans(PATIENT_WAYS, rng))
         for contact in ward.contacts:
             self.carrier.set_phone(contact, plans(CONTACT_WAYS, rng))
+        # One telephone for everybody: what its next calls meet is drawn anew with each sign.
+        self.carrier.set_phone(self.desk, plans(DESK_WAYS, rng))
         sign = ward.sign
         if sign is Sign.VITALS:
             if time.monotonic() - ward.measured > BATCH_S and self._post(ward, *ward.batch()) and ward.ill:
@@ -163,7 +165,7 @@ class Crowd:
                 answer = ward.band.send(body)
             except requests.RequestException as error:
                 self._count(self.statuses, type(error).__name__)
-                time.sleep(REST_S)
+                time.sleep(REFUSED_S)
                 continue
             self._count(self.statuses, str(answer.status_code))
             if answer.status_code == 200:
@@ -247,7 +249,7 @@ class Crowd:
                 answer = self._session.it.post(url, json=fields, headers=headers, timeout=30)
             except requests.RequestException as error:
                 self._count(self.actions, type(error).__name__)
-                time.sleep(0.2)
+                time.sleep(REFUSED_S)
                 continue
             self._count(self.actions, f"{action}_{answer.status_code}")
             if answer.status_code < 500:
