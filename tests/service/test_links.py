@@ -149,6 +149,23 @@ def test_the_second_to_tap_sees_that_it_is_taken_and_no_address(stage: Stage) ->
     assert case(stage, incident_id).owner_id == first
 
 
+def test_who_came_too_is_not_told_that_there_is_nothing_to_do_and_can_ring_119(stage: Stage) -> None:
+    patient_id, _ = home(stage, "+821055550001", "+821055550002")
+    cry(stage, patient_id)
+    first = link_to(stage, "+821055550001")
+    stage.client.post(first, data={"action": "decline"})
+    send(stage)
+    second = link_to(stage, "+821055550002")
+    for action in ("acknowledge", "arrived"):
+        assert stage.client.post(first, data={"action": action}).status_code == 200
+    before = stage.client.post(second, data={"action": "show"})
+    assert "지금 하실 일은 없습니다" in before.text and "tel:119" not in before.text
+    came = stage.client.post(second, data={"action": "arrived"})
+    assert came.status_code == 200
+    assert "맡은 분도 알고 있습니다" in came.text and "지금 하실 일은 없습니다" not in came.text
+    assert "tel:119" in came.text
+
+
 @pytest.mark.parametrize("fields", [{}, {"action": ""}, {"action": "junk"}, {"x": "y"}])
 def test_a_post_that_is_no_action_says_no_name_and_writes_nothing(stage: Stage, fields: dict[str, str]) -> None:
     patient_id, [first, _] = home(stage, "+821055550001", "+821055550002")
