@@ -14,6 +14,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from service.store.database import AWAY, Database, Tx
 
 _GROUP_MOST = 64
+_GROUP_MOST_BESIDE_OTHERS = 4
+"""Where several write: what locks many patients for long makes the other groups, and other processes, wait."""
 _AT_A_TIME = 16
 _LEADERS = 4
 """How many groups a process commits at a time where the database lets several write."""
@@ -62,7 +64,8 @@ class Committer:
         self._database = database
         self._waiting: list[_Job[Any]] = []
         self._lock = threading.Lock()
-        self._free = 1 if database.is_sqlite else _LEADERS
+        self._alone = database.is_sqlite
+        self._free = 1 if self._alone else _LEADERS
 
     def run(self, work: Callable[[Tx], Any], *, key: UUID | None = None) -> Any:
         """Run ``work`` in a transaction and return its result once that is durable.
@@ -128,9 +131,10 @@ class Committer:
 
     def _take(self, leader: _Job[Any]) -> list[_Job[Any]]:
         """Its group. Of one kind only: a group locks its patients once through, in the order of their keys."""
+        most = _GROUP_MOST if self._alone or leader.many else _GROUP_MOST_BESIDE_OTHERS
         with self._lock:
             others = [job for job in self._waiting if job.many is leader.many and not job.leads]
-            group = [leader, *others[: _GROUP_MOST - 1]]
+            group = [leader, *others[: most - 1]]
             self._waiting = [job for job in self._waiting if job not in group]
         return sorted(group, key=lambda job: job.key)
 
@@ -157,7 +161,7 @@ class Committer:
         self._commit_alone(broken)
         others = [job for job in group if job is not broken]
         if isinstance(broken.error, AWAY):
-            _refuse(others, broken.error)
+            self._refuse_all(others, broken.error)
             return
         with self._lock:
             self._waiting = others + self._waiting
@@ -170,8 +174,15 @@ class Committer:
         for number, job in enumerate(group, start=1):
             self._commit_alone(job)
             if isinstance(job.error, AWAY):
-                _refuse(group[number:], job.error)
+                self._refuse_all(group[number:], job.error)
                 return
+
+    def _refuse_all(self, group: list[_Job[Any]], error: BaseException) -> None:
+        """Nothing can be written: who would have shared a large group is told so too, untried."""
+        with self._lock:
+            others = [] if self._alone else [job for job in self._waiting if not job.leads]
+            self._waiting = [job for job in self._waiting if job not in others]
+        _refuse([*group, *others], error)
 
     def _commit_alone(self, job: _Job[Any]) -> None:
         for attempt in range(3):

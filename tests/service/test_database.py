@@ -7,6 +7,7 @@ import multiprocessing
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -158,6 +159,15 @@ def test_what_is_refused_costs_its_neighbours_one_commit_more_and_not_one_each(d
     assert isinstance(results[0], KeyError)
     assert names(database) == {f"good {n}" for n in range(20)}
     assert len(commits) <= 12
+
+
+def test_a_group_is_small_where_others_write_beside_it_and_wait_for_what_it_locks(database: Database) -> None:
+    written_in: list[Tx] = []
+    results = grouped(Committer(database), [written_in.append] * 40)
+    assert results == [None] * 40
+    largest = max(Counter(map(id, written_in)).values())
+    assert largest <= 4 or database.is_sqlite
+    assert largest == 40 or not database.is_sqlite
 
 
 def test_when_nothing_can_be_written_all_who_wait_are_told_after_one_of_them_was_tried(database: Database) -> None:
