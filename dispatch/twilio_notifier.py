@@ -37,7 +37,8 @@ from dispatch.notifier import (
 )
 
 ROOT = "/v1/telephony/twilio"
-CALL_EVENTS = ["initiated", "ringing", "answered", "completed"]
+CALL_EVENTS = ["ringing", "answered", "completed"]
+"""Not "initiated": that it took the call is its answer to our request, or the ringing that follows."""
 VOICES = {"ko": ("ko-KR", "Polly.Seoyeon"), "en": ("en-US", "Polly.Joanna")}
 LOCAL_HOSTS = {"127.0.0.1", "localhost", "::1"}
 

@@ -60,6 +60,8 @@ class LoopbackNetwork:
         self._phones: dict[str, Phone] = {}
         self._calls: Kept[Call] = Kept()
         self._clockwork = Clockwork(workers)
+        # Of its own: what a call does next never waits behind reports of how other calls go.
+        self._reporting = Clockwork(workers // 2)
         self._poster = Poster(auth_token)
         self._reports = ReportPoster(solapi_webhook_secret)
         self.texts = Texts(self, self._clockwork)
@@ -71,6 +73,7 @@ class LoopbackNetwork:
         """Stop everything; calls under way simply stop."""
         self.closing.set()
         self._clockwork.close()
+        self._reporting.close()
 
     # Settings
 
@@ -322,7 +325,7 @@ class LoopbackNetwork:
     def lane(self, provider: Provider, mode: Callbacks, record: list[dict[str, Any]]) -> Lane:
         """A way for one call's or text's callbacks, as its provider posts them."""
         return Lane(
-            self._clockwork,
+            self._reporting,
             self._reports if provider is Provider.SOLAPI else self._poster,
             mode,
             lambda: LATE_S / self.time_scale,

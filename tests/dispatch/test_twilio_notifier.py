@@ -268,7 +268,7 @@ DESCRIBED = {
         "Timeout": int,
         "StatusCallback": str,
         "StatusCallbackMethod": {"GET", "POST"},
-        "StatusCallbackEvent": {"initiated", "ringing", "answered", "completed"},
+        "StatusCallbackEvent": {"ringing", "answered", "completed"},
         "MachineDetection": {"Enable", "DetectMessageEnd"},
         "Twiml": str,
     },

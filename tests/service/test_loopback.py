@@ -31,6 +31,8 @@ class Service:
     def __init__(self, api_url: str) -> None:
         self.events: list[CarrierEvent] = []
         self.refused = 0
+        self.reports_pass = threading.Event()
+        self.reports_pass.set()
         self.say: Callable[[CarrierEvent], Response | bytes] = self.ask_twice
         app = Flask(__name__)
         app.add_url_rule("/<path:path>", view_func=self.callback, methods=["POST"])
@@ -47,6 +49,8 @@ class Service:
             self.refused += 1
             return Response(status=403)
         self.events.append(event)
+        if event.kind is CarrierEventKind.STATUS:
+            self.reports_pass.wait()
         answer = b"" if event.kind is CarrierEventKind.STATUS else self.say(event)
         return answer if isinstance(answer, Response) else Response(answer, mimetype="text/xml")
 
@@ -118,8 +122,8 @@ def test_an_answered_call_hears_the_question_and_presses_one(network, service):
     assert [said["text"] for said in call["said"]] == ["안심 센터입니다.", QUESTION, "감사합니다."]
     assert {said["language"] for said in call["said"]} == {"ko-KR"}
     assert call["pressed"] == ["1"]
-    assert service.statuses == ["queued", "ringing", "in_progress", "completed"]
-    assert [e.sequence for e in service.of(CarrierEventKind.STATUS)] == [0, 1, 2, 3]
+    assert service.statuses == ["ringing", "in_progress", "completed"]
+    assert [e.sequence for e in service.of(CarrierEventKind.STATUS)] == [1, 2, 3]
     (digits,) = service.of(CarrierEventKind.DIGITS)
     assert (digits.reference, digits.provider_id, digits.digits, digits.turn) == ("n1", sid, "1", 1)
     assert service.refused == 0
@@ -146,10 +150,10 @@ def test_silence_runs_out_twice_and_the_call_still_ends(network, service):
 @pytest.mark.parametrize(
     ("behaviour", "status", "heard"),
     [
-        ("busy", "busy", ["queued", "busy"]),
-        ("unreachable", "failed", ["queued", "failed"]),
-        ("no_answer", "no-answer", ["queued", "ringing", "no_answer"]),
-        ("reject", "busy", ["queued", "ringing", "busy"]),
+        ("busy", "busy", ["busy"]),
+        ("unreachable", "failed", ["failed"]),
+        ("no_answer", "no-answer", ["ringing", "no_answer"]),
+        ("reject", "busy", ["ringing", "busy"]),
     ],
 )
 def test_a_call_that_nobody_takes_ends_with_its_own_status(network, service, behaviour, status, heard):
@@ -218,7 +222,7 @@ def test_callbacks_come_twice(network, service):
     network.configure_phone(MOTHER, {"behaviour": "answer", "digits": ["1"], "callbacks": "twice"})
     service.ring()
     idle(network)
-    assert service.statuses == [s for s in ("queued", "ringing", "in_progress", "completed") for _ in "ab"]
+    assert service.statuses == [s for s in ("ringing", "in_progress", "completed") for _ in "ab"]
     assert [e.digits for e in service.of(CarrierEventKind.DIGITS)] == ["1", "1"]
     assert network.calls()[0].pressed == ["1"]
 
@@ -227,17 +231,28 @@ def test_callbacks_come_in_the_wrong_order(network, service):
     network.configure_phone(MOTHER, {"behaviour": "answer", "digits": ["1"], "callbacks": "reordered"})
     service.ring()
     idle(network)
-    assert service.statuses == ["completed", "in_progress", "ringing", "queued"]
-    assert [e.sequence for e in service.of(CarrierEventKind.STATUS)] == [3, 2, 1, 0]
+    assert service.statuses == ["completed", "in_progress", "ringing"]
+    assert [e.sequence for e in service.of(CarrierEventKind.STATUS)] == [3, 2, 1]
 
 
 def test_callbacks_come_late(network, service):
     network.configure_phone(MOTHER, {"behaviour": "answer", "digits": ["1"], "callbacks": "late"})
     service.ring()
     idle(network)
-    assert service.statuses == ["queued", "ringing", "in_progress", "completed"]
+    assert service.statuses == ["ringing", "in_progress", "completed"]
     kinds = [event.kind for event in service.events]
     assert kinds.index(CarrierEventKind.STATUS) > kinds.index(CarrierEventKind.DIGITS)
+
+
+def test_what_a_call_does_next_waits_for_no_report_of_other_calls(network, service):
+    network.configure_phone(MOTHER, {"behaviour": "answer", "digits": ["1"]})
+    service.reports_pass.clear()
+    for number in range(40):
+        service.ring(reference=f"n{number}")
+    until(lambda: len(service.of(CarrierEventKind.DIGITS)) == 40)
+    service.reports_pass.set()
+    idle(network)
+    assert len(service.of(CarrierEventKind.STATUS)) == 3 * 40
 
 
 def test_callbacks_are_lost_but_the_keys_arrive(network, service):
