@@ -11,9 +11,23 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Row, and_, bindparam, case, func, insert, literal, or_, select, type_coerce, update
+from sqlalchemy import (
+    BigInteger,
+    Row,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    type_coerce,
+    union_all,
+    update,
+)
 
-from dispatch.incident import SETTLING, Channel, NotificationKind, State, Target
+from dispatch.incident import SETTLING, Channel, NotificationKind, State
 from service.store.database import Tx
 from service.store.tables import IncidentRow, Notification, table
 
@@ -277,24 +291,25 @@ def unsure_calls(tx: Tx, row: Row[Any], now: datetime, span: timedelta, listed: 
     within ``span`` of ``now``. One that was given up in doubt may be among them too. Each with its ``id``,
     ``unsure_since`` and ``until``: when its last try had been made, None where another may be under way.
     """
-    same = [_OUTBOX.c.target == row.target]
-    if row.target != Target.DESK:
-        same.append(_OUTBOX.c.target_id == row.target_id)
     lately = now - span, now + span
-    made = _OUTBOX.c.status.in_((SENT, ENDED, CALLING_OFF))
-    again = and_(
-        made, _OUTBOX.c.tries > 1, or_(_OUTBOX.c.provider_id.in_(listed), _OUTBOX.c.sent_at.between(*lately))
+    made, dropped = (SENT, ENDED, CALLING_OFF), (CANCELLED, EXPIRED, FAILED)
+    until = case((_OUTBOX.c.status.in_(made), _OUTBOX.c.sent_at), (_OUTBOX.c.status.in_(dropped), _OUTBOX.c.ended_at))
+    unsure = select(
+        *(_OUTBOX.c[name] for name in ("id", "target", "target_id", "status", "unsure_since", "due_at")),
+        until.label("until"),
+    ).where(_OUTBOX.c.channel == Channel.VOICE.value, _OUTBOX.c.unsure_since.is_not(None))
+    to_it = unsure.where(_OUTBOX.c.target == row.target, _OUTBOX.c.target_id == row.target_id)
+    # Apart, each by an index of its own: all the calls ever made to the desk are not looked through.
+    arms = union_all(
+        to_it.where(_OUTBOX.c.status.in_((PENDING, CLAIMED))),
+        to_it.where(_OUTBOX.c.status.in_(made), _OUTBOX.c.tries > 1, _OUTBOX.c.sent_at.between(*lately)),
+        to_it.where(_OUTBOX.c.status.in_(dropped), _OUTBOX.c.ended_at.between(*lately)),
     )
-    dropped = _OUTBOX.c.status.in_((CANCELLED, EXPIRED, FAILED))
-    given_up = and_(dropped, _OUTBOX.c.ended_at.between(*lately))
-    until = case((made, _OUTBOX.c.sent_at), (dropped, _OUTBOX.c.ended_at))
-    query = select(_OUTBOX.c.id, _OUTBOX.c.unsure_since, until.label("until")).where(
-        *same,
-        or_(_OUTBOX.c.status.in_((PENDING, CLAIMED)), again, given_up),
-        _OUTBOX.c.channel == Channel.VOICE.value,
-        _OUTBOX.c.unsure_since.is_not(None),
-    )
-    return list(tx.conn.execute(query.order_by(_OUTBOX.c.unsure_since, _OUTBOX.c.due_at, _OUTBOX.c.id)))
+    found = {one.id: one for one in tx.conn.execute(arms)}
+    for one in tx.conn.execute(unsure.where(_OUTBOX.c.provider_id.in_(listed), _OUTBOX.c.tries > 1)):
+        if one.status in made and (one.target, one.target_id) == (row.target, row.target_id):
+            found[one.id] = one
+    return sorted(found.values(), key=lambda one: (one.unsure_since, one.due_at, one.id))
 
 
 def of_call(tx: Tx, incident_id: UUID, person_id: UUID, provider_id: str) -> Row[Any] | None:

@@ -270,6 +270,8 @@ class Notification(SQLModel, table=True):
         UniqueConstraint("incident_id", "step", "target_id", "channel", "attempt"),
         Index("ix_notification_due", "status", "due_at"),
         Index("ix_notification_provider", "provider_id"),
+        Index("ix_notification_sent", "target_id", "status", "sent_at"),
+        Index("ix_notification_over", "target_id", "status", "ended_at"),
     )
     patient_id: UUID = _id(key=True)
     id: UUID = _id(key=True, unique=True)
