@@ -161,7 +161,7 @@ class Committer:
         self._commit_alone(broken)
         others = [job for job in group if job is not broken]
         if isinstance(broken.error, AWAY):
-            self._refuse_all(others, broken.error)
+            self._refuse_all(others, broken.many, broken.error)
             return
         with self._lock:
             self._waiting = others + self._waiting
@@ -174,13 +174,14 @@ class Committer:
         for number, job in enumerate(group, start=1):
             self._commit_alone(job)
             if isinstance(job.error, AWAY):
-                self._refuse_all(group[number:], job.error)
+                self._refuse_all(group[number:], job.many, job.error)
                 return
 
-    def _refuse_all(self, group: list[_Job[Any]], error: BaseException) -> None:
+    def _refuse_all(self, group: list[_Job[Any]], many: Many | None, error: BaseException) -> None:
         """Nothing can be written: who would have shared a large group is told so too, untried."""
         with self._lock:
-            others = [] if self._alone else [job for job in self._waiting if not job.leads]
+            same = [] if self._alone else [job for job in self._waiting if job.many is many and not job.leads]
+            others = same[: _GROUP_MOST - len(group)]
             self._waiting = [job for job in self._waiting if job not in others]
         _refuse([*group, *others], error)
 

@@ -50,7 +50,7 @@ class Service:
             return Response(status=403)
         self.events.append(event)
         if event.kind is CarrierEventKind.STATUS:
-            self.reports_pass.wait()
+            self.reports_pass.wait(20)
         answer = b"" if event.kind is CarrierEventKind.STATUS else self.say(event)
         return answer if isinstance(answer, Response) else Response(answer, mimetype="text/xml")
 
