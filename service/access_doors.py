@@ -9,9 +9,10 @@ from uuid import UUID
 from dispatch.incident import Incident
 from service import access
 from service.access import Denied, Viewer, looked
-from service.workflows import browsers, caregiving, connecting, link_page, looks, spending
+from service.workflows import browsers, caregiving, connecting, link_page, looks, records, spending
 from service.workflows.house import House, log
 from service.workflows.link_page import Gone
+from service.workflows.records import IncidentRecord
 
 __all__ = ["Gone"]
 BY_THE_BOARD = frozenset({"acknowledge"})
@@ -31,10 +32,15 @@ def act(house: House, viewer: Viewer, incident_id: UUID, action: str, fields: Ma
     return caregiving.act(house, viewer.person_id, incident_id, action, fields)
 
 
-def sees_record(house: House, viewer: Viewer, incident_id: UUID) -> bool:
-    """Whether whoever acted may be shown the whole record; a caregiver has a page of their own."""
+def record_after(house: House, viewer: Viewer, incident_id: UUID, *, language: str) -> IncidentRecord | None:
+    """The case as it stands for whoever has just acted on it; None for a caregiver, who has a page of their own.
+
+    That they acted is on the person's record: it says that they looked.
+    """
     _, organisation_id, _ = looks.whose(house, incident_id)
-    return organisation_id == viewer.organisation_id and (viewer.sees_board or "incidents:write" in viewer.scopes)
+    if organisation_id != viewer.organisation_id or not (viewer.sees_board or "incidents:write" in viewer.scopes):
+        return None
+    return records.incident(house, incident_id, language)
 
 
 def connect(house: House, viewer: Viewer, incident_id: UUID) -> None:

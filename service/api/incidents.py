@@ -98,18 +98,20 @@ def act(incident_id: UUID, action: str) -> Response:
     asking = viewer("incidents:write")
     if action not in ALL_ACTIONS:
         raise Problem(404, "action_unknown", f"action must be one of {', '.join(ALL_ACTIONS)}, was {action!r}")
+    wanted = language(asking)
     data = bodies.read()
     body = bodies.decode(data, ActionBody, "action_invalid") if data.strip() else ActionBody()
     fields = {name: getattr(body, name) for name in body.__struct_fields__ if name != "sure"}
     fields["sure"] = UNSURE if body.sure is False else ""
     after = access_doors.act(house(), asking, incident_id, action, fields)
-    if not access_doors.sees_record(house(), asking, incident_id):
+    record = access_doors.record_after(house(), asking, incident_id, language=wanted)
+    if record is None:
         noted = caregiving.noted(after, asking.person_id, action)
         if noted is None:
             return Response(status=204)
         told = NotedRecord(noted=noted, detail=caregiving.NOTED[noted])
         return Response(msgspec.json.encode(told), 202, content_type="application/json")
-    return _json(access.incident_record(house(), asking, incident_id, language=language(asking)))
+    return _json(record)
 
 
 @blueprint.post("/v1/incidents/<uuid:incident_id>/connect")
