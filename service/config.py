@@ -94,7 +94,7 @@ SETTINGS: tuple[Setting, ...] = (
         "ANSIM_TICK_S",
         "0.2",
         Kind.SECONDS,
-        "How often the jobs look for what is due when nobody wakes them.",
+        "How often the jobs look for what is due.",
         low=0.05,
         high=5,
     ),
