@@ -62,6 +62,20 @@ def test_dispatcher_sees_vital_signs_only_while_a_case_is_open(stage: Stage) -> 
     assert {"status", "observations:spo2_pct", "incident", "action:close"} == set(looks(stage, home, dispatcher))
 
 
+def test_whoever_acts_on_a_case_is_on_the_record_once_and_nothing_is_done_in_a_language_we_lack(stage: Stage) -> None:
+    home = stage.home()
+    stage.desk.rings_out()
+    dispatcher = stage.staff("이서연", "dispatcher")
+    home.band.sos()
+    [row] = stage.incidents(home)
+    refused = dispatcher.act(row.id, "acknowledge?language=fr")
+    assert (refused.status_code, refused.json()["code"]) == (422, "language_unknown")
+    assert looks(stage, home, dispatcher) == []
+    assert not stage.incidents(home)[0].acknowledged
+    assert dispatcher.act(row.id, "acknowledge").json()["acknowledged"]
+    assert looks(stage, home, dispatcher) == ["action:acknowledge"]
+
+
 def test_caregiver_may_not_act_on_a_case_nor_see_the_board(stage: Stage) -> None:
     home = stage.home()
     stage.desk.rings_out()
