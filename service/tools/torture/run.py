@@ -37,8 +37,7 @@ from service.tools.torture.town import Town, dice, settle
 OK, NOT_MET, USAGE = 0, 1, 2
 PATIENTS = (60, 300)
 OPEN_SHARE = 0.8
-OPEN_MOST = 240
-"""More at once than a district of thousands has in its worst hour."""
+"""Of the people: more at once than a district of thousands has in its worst hour."""
 LATE_MOST = 5
 """With so many cases late, nothing more befalls anybody until the machine has caught up."""
 CALM_INCIDENTS = (10, 200)
@@ -203,7 +202,7 @@ class Torture:
         ahead = kills and self.board.opened / max(1, incidents) > self.torturer.kills / kills + LEAD
         if ahead or self.board.opened >= incidents or self.board.late >= LATE_MOST:
             return 0
-        room = min(OPEN_MOST, int(OPEN_SHARE * len(self.town.wards))) - self.board.under_way
+        room = int(OPEN_SHARE * len(self.town.wards)) - self.board.under_way
         return self.crowd.posted + max(0, min(room, incidents - self.board.opened, 3))
 
     def _kills_wanted(self) -> int:
