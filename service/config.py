@@ -94,7 +94,7 @@ SETTINGS: tuple[Setting, ...] = (
         "ANSIM_TICK_S",
         "0.2",
         Kind.SECONDS,
-        "How often the jobs look for what is due.",
+        "How often the jobs look for what is due; for messages to send, four times as often.",
         low=0.05,
         high=5,
     ),

@@ -31,6 +31,8 @@ from service.workflows.house import House, log, warn, where
 
 SENDERS = 32
 HANGING_UP = 4
+OUTBOX_LOOKS = 4
+"""How often the outbox is looked at in the time in which everything else is looked at once."""
 SWEEP_S = 5.0
 SNOOZES_S = 1.0
 DESK_S = 30.0
@@ -110,7 +112,8 @@ class Jobs:
         # The long ones one after another: at one moment they would keep the steps waiting.
         for name, seconds, first_s, work in (
             ("steps", tick_s, 0.0, self._steps),
-            ("outbox", tick_s, 0.0, self._outbox),
+            # Whoever is to be told first waits for this look alone.
+            ("outbox", tick_s / OUTBOX_LOOKS, 0.0, self._outbox),
             ("calling_off", tick_s, 0.0, self._calling_off),
             ("sweep", SWEEP_S, 0.0, self._sweep),
             ("audit", SWEEP_S, 0.3, self._audit),

@@ -17,6 +17,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    exists,
     func,
     insert,
     literal,
@@ -50,7 +51,22 @@ PENDING, CLAIMED, SENT, ENDED = "pending", "claimed", "sent", "ended"
 CANCELLED, EXPIRED, FAILED = "cancelled", "expired", "failed"
 CALLING_OFF = "calling_off"
 """A call that was sent, may still ring and needs nobody to pick it up: it is to be hung up."""
+UNTRUE = timedelta(minutes=5)
+"""A time so far off was written before a clock was set back."""
 _ONE = select(_OUTBOX).where(_OUTBOX.c.id == bindparam("of"))
+
+
+def _claimable(now: Any, untrue: Any) -> Any:
+    due = or_(_OUTBOX.c.due_at <= now, _OUTBOX.c.due_at > untrue)
+    left_behind = or_(_OUTBOX.c.lease_until <= now, _OUTBOX.c.lease_until > untrue)
+    return and_(due, or_(_OUTBOX.c.status == PENDING, and_(_OUTBOX.c.status == CLAIMED, left_behind)))
+
+
+# Built once: it is asked more often than anything else.
+_WAITING = select(
+    exists().where(_OUTBOX.c.status.in_([PENDING, CLAIMED]), _OUTBOX.c.expires_at <= bindparam("now")),
+    exists().where(_claimable(bindparam("now"), bindparam("untrue"))),
+)
 
 
 def add_notifications(tx: Tx, rows: list[dict[str, Any]]) -> None:
@@ -132,19 +148,10 @@ def expire_notifications(tx: Tx, now: datetime) -> Sequence[Row[Any]]:
     ).all()
 
 
-def any_expired(tx: Tx, now: datetime) -> bool:
-    return (
-        tx.conn.execute(
-            select(_OUTBOX.c.id)
-            .where(_OUTBOX.c.status.in_([PENDING, CLAIMED]), _OUTBOX.c.expires_at <= now)
-            .limit(1)
-        ).first()
-        is not None
-    )
-
-
-def any_pending(tx: Tx, now: datetime) -> bool:
-    return tx.conn.execute(select(_OUTBOX.c.id).where(_claimable(now)).limit(1)).first() is not None
+def waiting(tx: Tx, now: datetime) -> tuple[bool, bool]:
+    """Whether a message has outlived its time, and whether one is to be sent."""
+    expired, due = tx.conn.execute(_WAITING, {"now": now, "untrue": now + UNTRUE}).one()
+    return bool(expired), bool(due)
 
 
 def revive_pages(tx: Tx, now: datetime, until: datetime, longest: timedelta) -> int:
@@ -177,7 +184,7 @@ def claim_notifications(
     held = list(but)
     chosen = (
         select(_OUTBOX.c.id)
-        .where(_claimable(now), *([_OUTBOX.c.id.not_in(held)] if held else []))
+        .where(_claimable(now, now + UNTRUE), *([_OUTBOX.c.id.not_in(held)] if held else []))
         .order_by(
             case((_OUTBOX.c.kind.in_(URGENT), 0), else_=1),
             _OUTBOX.c.due_at,
@@ -202,14 +209,6 @@ def claim_notifications(
     ).all()
     # The database returns them in any order.
     return sorted(claimed, key=lambda row: row.kind == NotificationKind.ASK.value)
-
-
-def _claimable(now: datetime) -> Any:
-    # A time too far off to be true was written before a clock was set back.
-    untrue = now + timedelta(minutes=5)
-    due = or_(_OUTBOX.c.due_at <= now, _OUTBOX.c.due_at > untrue)
-    left_behind = or_(_OUTBOX.c.lease_until <= now, _OUTBOX.c.lease_until > untrue)
-    return and_(due, or_(_OUTBOX.c.status == PENDING, and_(_OUTBOX.c.status == CLAIMED, left_behind)))
 
 
 def update_notification(tx: Tx, notification_id: UUID, **values: Any) -> None:

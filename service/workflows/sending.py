@@ -58,10 +58,12 @@ class _Again(NamedTuple):
 def send_pending(house: House, worker: str, pool: Executor) -> list[Future[None]]:
     """Claim what is due and send it; one target's failure never delays another's."""
     now = house.clock()
-    _expire(house, now)
     with house.database.read() as tx:
-        if not outbox.any_pending(tx, now):
-            return []
+        expired, due = outbox.waiting(tx, now)
+    if expired:
+        _expire(house, now)
+    elif not due:
+        return []
     lease = timedelta(seconds=house.settings.send_lease_s)
     hands: Hands = house.extras.setdefault("hands", Hands())
     # What no sender is free for would outlive its lease in the queue, and be sent twice.
@@ -124,9 +126,6 @@ def _waits(house: House, tx: Tx, row: Row[Any], worker: str, now: datetime) -> b
 
 
 def _expire(house: House, now: datetime) -> None:
-    with house.database.read() as tx:
-        if not outbox.any_expired(tx, now):
-            return
     with house.database.write() as tx:
         outbox.revive_pages(tx, now, now + ONE_TRY, LONGEST_LIFE)
         expired = outbox.expire_notifications(tx, now)

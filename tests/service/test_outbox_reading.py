@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -83,25 +83,36 @@ def test_in_doubt_are_calls_that_wait_were_made_again_or_given_up_lately_or_are_
 
 @pytest.mark.parametrize("target", [Target.CONTACT, Target.PATIENT, Target.DESK])
 def test_which_calls_to_a_telephone_are_in_doubt_is_found_by_indexes_alone(database: Database, target: Target) -> None:
-    asked: list[tuple[str, Any]] = []
-
-    def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
-        asked.append((statement, parameters))
-
     row: Any = SimpleNamespace(target=target.value, target_id=DESK if target is Target.DESK else uuid4())
-    event.listen(database.engine, "before_cursor_execute", note)
-    with database.read() as tx:
-        assert outbox.unsure_calls(tx, row, NOW, SPAN, ["CA1", "CA2"]) == []
-        reads = [
-            str(step.detail)
-            for statement, parameters in list(asked)
-            if "unsure_since" in statement
-            for step in tx.conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-            if "notification" in str(step.detail)
-        ]
-    assert [read.partition("(")[2] for read in reads] == [
+    assert reads_of(database, lambda tx: outbox.unsure_calls(tx, row, NOW, SPAN, ["CA1", "CA2"])) == [
         "target_id=? AND status=?)",
         "target_id=? AND status=? AND sent_at>? AND sent_at<?)",
         "target_id=? AND status=? AND ended_at>? AND ended_at<?)",
         "provider_id=?)",
     ]
+
+
+def test_whether_a_message_is_to_be_sent_is_found_by_an_index_alone(database: Database) -> None:
+    found = reads_of(database, lambda tx: outbox.waiting(tx, NOW))
+    assert found
+    assert all(read.startswith("status=?") for read in found)
+
+
+def reads_of(database: Database, ask: Callable[[Tx], object]) -> list[str]:
+    """By what each read of the outbox finds its rows."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    with database.read() as tx:
+        ask(tx)
+        event.remove(database.engine, "before_cursor_execute", note)
+        return [
+            str(step.detail).partition("(")[2]
+            for statement, parameters in asked
+            if "FROM notification" in statement
+            for step in tx.conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            if "notification" in str(step.detail)
+        ]
