@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from flask import Blueprint, Response
 
-from service import access, access_proof
+from service import access_doors, access_proof
 from service.api import bodies
 from service.api.auth import house, viewer
 from service.api.incidents import language
@@ -66,9 +66,9 @@ def eido(incident_id: UUID) -> Response:
 def hand_over(incident_id: UUID) -> Response:
     """By a named human. It moves no state and sends nobody: "I have called 119" stays an action of its own."""
     asking = viewer("incidents:write")
-    wanted = bodies.decode(bodies.read(), HandOver, "body_invalid")
+    spoken, wanted = language(asking), bodies.decode(bodies.read(), HandOver, "body_invalid")
     access_proof.hand_over(house(), asking, incident_id, wanted.to)
-    return _json(access.incident_record(house(), asking, incident_id, language=language(asking)))
+    return _json(access_doors.record_after(house(), asking, incident_id, language=spoken))
 
 
 @blueprint.post("/v1/incidents/<uuid:incident_id>/handover_answered")
@@ -83,10 +83,10 @@ def hand_over(incident_id: UUID) -> Response:
 def handover_answered(incident_id: UUID) -> Response:
     """Accepted, with their reference, or rejected, with the reason."""
     asking = viewer("incidents:write")
-    said = bodies.decode(bodies.read(), Answered, "body_invalid")
+    spoken, said = language(asking), bodies.decode(bodies.read(), Answered, "body_invalid")
     taken = said.answer == "accepted"
     access_proof.handover_answered(house(), asking, incident_id, taken, said.reason, said.reference)
-    return _json(access.incident_record(house(), asking, incident_id, language=language(asking)))
+    return _json(access_doors.record_after(house(), asking, incident_id, language=spoken))
 
 
 @blueprint.post("/v1/handover/<token>")

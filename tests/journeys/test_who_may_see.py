@@ -74,6 +74,9 @@ def test_whoever_acts_on_a_case_is_on_the_record_once_and_nothing_is_done_in_a_l
     assert not stage.incidents(home)[0].acknowledged
     assert dispatcher.act(row.id, "acknowledge").json()["acknowledged"]
     assert looks(stage, home, dispatcher) == ["action:acknowledge"]
+    assert dispatcher.act(row.id, "hand_over?language=fr", to="119").json()["code"] == "language_unknown"
+    assert dispatcher.act(row.id, "hand_over", to="119").json()["acknowledged"]
+    assert looks(stage, home, dispatcher) == ["action:acknowledge", "action:hand_over"]
 
 
 def test_caregiver_may_not_act_on_a_case_nor_see_the_board(stage: Stage) -> None:
