@@ -134,12 +134,25 @@ def part_of(demo, name):
 
 @pytest.mark.parametrize(("setting", "door"), [("ANSIM_PORT", "url"), ("ANSIM_LOOPBACK_PORT", "carrier_url")])
 def test_a_second_one_on_a_port_in_use_refuses_before_it_wipes_anything(demo, setting, door):
-    data, port = demo["folder"] / "data", str(urlsplit(demo[door]).port)
+    port = str(urlsplit(demo[door]).port)
+    said = refused_beside(demo, **{setting: port})
+    assert f"{setting} must be a port that nobody listens on" in said and f"was {port}" in said
+    assert "choose another port" in said
+
+
+def test_a_second_one_in_the_same_folder_refuses_although_its_ports_are_free(demo):
+    said = refused_beside(demo)
+    assert "ANSIM_DATA_DIR must be a folder where no demonstration is running" in said
+    assert f"was {demo['folder'] / 'data'}" in said and "choose another folder" in said
+
+
+def refused_beside(demo, **settings):
+    """What a second demonstration with these settings says when it refuses; the first runs on untouched."""
+    data = demo["folder"] / "data"
     told = (data / "run.json").read_text()
-    environ = os.environ | {"ANSIM_DATA_DIR": str(data), "ANSIM_PORT": str(free_port())} | {setting: port}
     second = subprocess.run(
         [sys.executable, "-m", "service.cli", "demo"],
-        env=environ,
+        env=os.environ | {"ANSIM_DATA_DIR": str(data), "ANSIM_PORT": str(free_port())} | settings,
         capture_output=True,
         text=True,
         timeout=START_MOST_S,
@@ -147,12 +160,11 @@ def test_a_second_one_on_a_port_in_use_refuses_before_it_wipes_anything(demo, se
     )
     assert second.returncode == 3
     assert second.stdout == ""
-    (said,) = second.stderr.splitlines()
-    assert f"{setting} must be a port that nobody listens on" in said and f"was {port}" in said
-    assert "choose another port" in said
     assert (data / "run.json").read_text() == told
     assert demo["process"].poll() is None
     assert isinstance(incidents(demo), list)
+    (said,) = second.stderr.splitlines()
+    return said
 
 
 def test_ctrl_c_stops_every_process_cleanly(demo):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 import requests
@@ -42,9 +45,8 @@ def run(_given: argparse.Namespace, settings: Settings) -> int:
     """Start all parts in one foreground process group; Ctrl-C stops all of them."""
     stop = Stop()
     carrier_port = _free_carrier_port(settings)
-    prepare_folder(settings.data_dir)
     environ = os.environ | _environment(settings)
-    with stage.stopped_politely() as parts:
+    with afresh(settings.data_dir), stage.stopped_politely() as parts:
         carrier_url = stage.start_loopback(parts, environ, carrier_port)
         environ["ANSIM_TWILIO_API_URL"] = carrier_url
         settings = Settings.from_env(environ)
@@ -79,8 +81,9 @@ def _free_carrier_port(settings: Settings) -> str:
     return text
 
 
-def prepare_folder(folder: Path) -> None:
-    """Begin afresh in a folder that is the demonstration's own; never touch any other."""
+@contextmanager
+def afresh(folder: Path) -> Iterator[None]:
+    """Begin in an empty folder that is this demonstration's own as long as it runs; never touch any other."""
     marker = folder / MARKER
     if folder.exists() and any(folder.iterdir()):
         if not marker.exists():
@@ -88,9 +91,25 @@ def prepare_folder(folder: Path) -> None:
                 f"ANSIM_DATA_DIR must be empty or an earlier demonstration's for `ansim demo`, was {folder}: "
                 "choose another folder"
             )
-        shutil.rmtree(folder)
+        with marker.open() as earlier:
+            _hold(earlier, folder)
+            shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    marker.write_text("Simulated people only. Removed and made anew by every `ansim demo`.\n")
+    with marker.open("w") as ours:
+        _hold(ours, folder)
+        ours.write("Simulated people only. Removed and made anew by every `ansim demo`.\n")
+        ours.flush()
+        yield
+
+
+def _hold(marker: TextIO, folder: Path) -> None:
+    try:
+        fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise NotReady(
+            f"ANSIM_DATA_DIR must be a folder where no demonstration is running, was {folder}: "
+            "stop that one, or choose another folder"
+        ) from error
 
 
 def _environment(settings: Settings) -> dict[str, str]:
