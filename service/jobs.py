@@ -39,6 +39,8 @@ DESK_S = 30.0
 BEAT_S = 2.0
 HANDOVER_S = 1.0
 JOBS_MOST = 16
+SAID_AGAIN_S = 5.0
+"""How often the log says that the same look fails at the same place."""
 CLOCK_S = 0.5
 """How often the clock is looked at, and by how much it must have been set to matter."""
 
@@ -145,11 +147,17 @@ class Jobs:
         self.stop()
 
     def _guarded(self, name: str, work: Callable[[], None]) -> Callable[[], None]:
+        told: dict[str, float] = {}
+
         def run() -> None:
             try:
                 work()
             except Exception as error:  # noqa: BLE001 - the next tick tries again; dying would end all steps
-                warn("tick_failed", job=name, why=type(error).__name__, where=where(error))
+                place, now = where(error), time.monotonic()
+                # What fails at every look is not written at every look: a full disk has no room for that.
+                if now - told.get(place, -SAID_AGAIN_S) >= SAID_AGAIN_S:
+                    told[place] = now
+                    warn("tick_failed", job=name, why=type(error).__name__, where=place)
 
         return run
 

@@ -84,6 +84,24 @@ def test_a_job_that_fails_or_hangs_stops_no_other(jobs: Jobs, monkeypatch: pytes
     let_go.set()
 
 
+def test_what_fails_at_every_look_is_not_written_at_every_look(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks = threading.Semaphore(0)
+
+    def full(*_given: object) -> None:
+        looks.release()
+        raise OperationalError("", {}, Exception("database or disk is full"))
+
+    monkeypatch.setattr(jobs_module, "SAID_AGAIN_S", 3600.0)
+    monkeypatch.setattr(sending, "send_pending", full)
+    jobs.start()
+    assert all(looks.acquire(timeout=WAIT_MOST_S) for _ in range(5))
+    jobs.stop()
+    told = [line.getMessage() for line in caplog.records if "tick_failed" in line.getMessage()]
+    assert [line.partition(" where=")[0] for line in told] == ["tick_failed job=outbox why=OperationalError"]
+
+
 def test_jobs_that_start_while_the_disk_is_full_begin_all_the_same(
     jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
