@@ -12,6 +12,12 @@ WORDS: dict[str, Pair] = {
         "en": "When will you be there? Press 1 for ten minutes, 2 for twenty, and so on. "
         "If you are not going, press 0.",
     },
+    "eta_thirty": {
+        "ko": "맡으신 것으로 적었습니다. 삼십 분 뒤에 도착하시면 3번을 한 번 더, 다른 시간이면 그 번호를, "
+        "직접 가지 않으시면 0번을 눌러 주세요.",
+        "en": "It is yours. If you will be there in thirty minutes, press 3 once more; for ten minutes 1, "
+        "for twenty 2, and so on. If you are not going, press 0.",
+    },
     "eta_noted": {
         "ko": "{minutes}분 뒤 도착으로 알리겠습니다. 도착하시면 이 번호로 전화해 5번을 눌러 주세요.",
         "en": "We will say that you arrive in {minutes} minutes. When you are there, call this number and press 5.",

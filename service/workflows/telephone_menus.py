@@ -75,6 +75,9 @@ def _asked(call: Call, prompt: Prompt) -> Prompt:
 def later_key(house: House, tx: Tx, call: Call, stage: Stage, digit: str, now: datetime) -> Prompt:
     """A key pressed (or not) at a question that came after the first."""
     asked, again = ASKED_BEFORE.get(stage, stage), AGAIN.get(stage)
+    if stage is Stage.ETA and digit == "3" and call.owns:
+        # Pressed twice out of doubt, the key that took it would be a promise to be there in thirty minutes.
+        return _asked(call, messages_doors.say(call.language, "eta_thirty", ask=True, turn=Stage.ETA_AGAIN))
     wrong = digit if digit and not knows(call, asked, digit) else ""
     if wrong:
         _write_wrong(house, tx, call, wrong, now)

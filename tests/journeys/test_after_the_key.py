@@ -46,6 +46,25 @@ def test_whoever_takes_it_says_when_they_will_be_there_and_the_others_hear_it(st
     assert any("가고 있습니다" in text.body for text in son.phone.texts)
 
 
+@pytest.mark.parametrize(("after", "minutes"), [((), None), (("3",), 30), (("1",), 10)])
+def test_the_three_pressed_twice_out_of_doubt_is_no_promise_to_be_there_in_thirty_minutes(
+    stage: Stage, after: tuple[str, ...], minutes: int | None
+) -> None:
+    daughter = stage.person("김민지")
+    daughter.phone.answers("3", "3", *after)
+    home = sos(stage, daughter)
+    home.phone.answers("1")
+    stage.finish_calls()
+    stage.advance(60)
+    going = stage.case(home).going
+    assert stage.case(home).owner_id == daughter.id
+    assert messages_doors.word("eta_thirty", "ko") in daughter.phone.heard
+    assert (messages_doors.word("eta_noted", "ko", minutes=30) in daughter.phone.heard) == (minutes == 30)
+    assert (going and stage.log(home).count("going")) == (minutes and 1)
+    if minutes:
+        assert f"{minutes}분 뒤 도착" in daughter.phone.heard
+
+
 def test_no_digit_after_the_three_keeps_the_case_in_their_hands(stage: Stage) -> None:
     daughter = stage.person("김민지")
     daughter.phone.answers("3")
