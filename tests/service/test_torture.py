@@ -62,7 +62,7 @@ def test_thirty_kills_and_every_other_fault_lose_nobody() -> None:
     assert found["kills"] == 30
     assert found["incidents"] >= 60
     assert {"clock_forward", "clock_back", "database_locked", "disk_full"} & set(found["faults"])
-    assert 0 < found["disk_sync_p50_ms"] <= found["disk_sync_p99_ms"], "no figure of speed without its yardstick"
+    assert 0 <= found["disk_sync_p50_ms"] <= found["disk_sync_p99_ms"], "no figure of speed without its yardstick"
 
 
 @pytest.mark.postgres
