@@ -51,7 +51,7 @@ PENDING, CLAIMED, SENT, ENDED = "pending", "claimed", "sent", "ended"
 CANCELLED, EXPIRED, FAILED = "cancelled", "expired", "failed"
 CALLING_OFF = "calling_off"
 """A call that was sent, may still ring and needs nobody to pick it up: it is to be hung up."""
-UNTRUE = timedelta(minutes=5)
+_UNTRUE = timedelta(minutes=5)
 """A time so far off was written before a clock was set back."""
 _ONE = select(_OUTBOX).where(_OUTBOX.c.id == bindparam("of"))
 
@@ -150,7 +150,7 @@ def expire_notifications(tx: Tx, now: datetime) -> Sequence[Row[Any]]:
 
 def waiting(tx: Tx, now: datetime) -> tuple[bool, bool]:
     """Whether a message has outlived its time, and whether one is to be sent."""
-    expired, due = tx.conn.execute(_WAITING, {"now": now, "untrue": now + UNTRUE}).one()
+    expired, due = tx.conn.execute(_WAITING, {"now": now, "untrue": now + _UNTRUE}).one()
     return bool(expired), bool(due)
 
 
@@ -184,7 +184,7 @@ def claim_notifications(
     held = list(but)
     chosen = (
         select(_OUTBOX.c.id)
-        .where(_claimable(now, now + UNTRUE), *([_OUTBOX.c.id.not_in(held)] if held else []))
+        .where(_claimable(now, now + _UNTRUE), *([_OUTBOX.c.id.not_in(held)] if held else []))
         .order_by(
             case((_OUTBOX.c.kind.in_(URGENT), 0), else_=1),
             _OUTBOX.c.due_at,
